@@ -1,0 +1,330 @@
+"""Hosts the gateway in mitmproxy: claims flows, hands their requests over, streams the answers back.
+
+The way of a request: `requestheaders` claims the flow; `addons.connection` calls `start_exchange` once the
+request is there; `_exchange` asks `cliproxy.gateway.Gateway` and sends its answer into the flow.
+"""
+
+import asyncio
+import logging
+import ssl
+from contextlib import aclosing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mitmproxy import ctx, exceptions, http
+from mitmproxy.addonmanager import Loader
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.connection import Server
+from mitmproxy.proxy import layer
+from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
+from mitmproxy.proxy.layers.http._base import HttpEvent
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.mode_specs import ReverseMode
+from mitmproxy.proxy.server import ConnectionHandler
+from mitmproxy.utils import asyncio_utils
+
+from addons.attempts import AttemptFlows
+from addons.connection import (
+    GATEWAY,
+    PLACEHOLDER_HOST,
+    GatewayLayer,
+    GatewayStream,
+    Reply,
+    Upload,
+    declared_body_bytes,
+)
+from addons.listener import DEFAULT_MODES, listen_instead
+from cliproxy import routes
+from cliproxy.config.loading import ConfigFault, load_config
+from cliproxy.config.schema import Config
+from cliproxy.exchange import Answer, AnswerCut, ClientRequest, Headers
+from cliproxy.gateway import Gateway, error_answer
+from cliproxy.secrets import SECRET_HEADERS, mask_header, mask_query
+from cliproxy.transport.client import HttpTransport, TimeLimits
+from cliproxy.wire.errors import GatewayError
+
+logger = logging.getLogger(__name__)
+
+UNSENT_BYTES = 256 * 1024
+"""How much of a stream may wait for an HTTP/2 client's window before the upstream is no longer read."""
+
+_UPSTREAM_TLS_OPTIONS = {"ssl_insecure", "ssl_verify_upstream_trusted_ca", "ssl_verify_upstream_trusted_confdir"}
+
+
+class GatewayAddon:
+    """One gateway for all clients of this mitmproxy."""
+
+    def __init__(self, default_config: Path) -> None:
+        """default_config: what `cliproxy_config` means when it is not set."""
+        self._default_config = default_config
+        self._config: Config | None = None
+        self._gateway: Gateway | None = None
+        self._transport: HttpTransport | None = None
+        self._attempts = AttemptFlows()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.max_request_body_bytes = 0
+
+    # ------------------------------------------------------------ life
+
+    def load(self, loader: Loader) -> None:
+        loader.add_option(
+            "cliproxy_config", str, "", "Path of cliproxy's config.yaml. Default: the one beside cliproxy_addon.py."
+        )
+        # Eager would dial the reverse target before anyone knows whether the request is ours.
+        ctx.options.update(connection_strategy="lazy")
+
+    def configure(self, updated: set[str]) -> None:
+        if "cliproxy_config" in updated or (_UPSTREAM_TLS_OPTIONS & updated and self._config):
+            path = Path(ctx.options.cliproxy_config or self._default_config).expanduser()
+            try:
+                loaded = load_config(path)
+            except ConfigFault as fault:
+                raise exceptions.OptionsError(str(fault)) from None
+            for warning in loaded.warnings:
+                logger.warning(warning)
+            self._apply(loaded.config)
+
+    def _apply(self, config: Config) -> None:
+        self._config = config
+        self.max_request_body_bytes = config.max_request_body_bytes
+        self._attempts.body_limit_bytes = config.inspect.max_body_bytes
+        old, self._transport = self._transport, _transport(config)
+        self._gateway = Gateway(config, self._transport)
+        if old:
+            self._start(old.close(), "close old upstream connections")
+        if ctx.options.mode == DEFAULT_MODES:
+            listen_instead(f"reverse:http://{PLACEHOLDER_HOST}@{_listen_address(config)}")
+
+    def running(self) -> None:
+        if self._config and not self._config.api_keys:
+            _warn_if_open_to_others()
+
+    def done(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        if self._transport:
+            self._start(self._transport.close(), "close upstream connections")
+
+    # ------------------------------------------------------------ claiming
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        """Put our HTTP layer where mitmproxy's would stand, in reverse mode over plain text or TLS."""
+        context = nextlayer.context
+        if nextlayer.layer or not isinstance(context.client.proxy_mode, ReverseMode):
+            return
+        if context.client.proxy_mode.scheme not in ("http", "https"):
+            return
+        following = self._default_layer(nextlayer)
+        if isinstance(following, HttpLayer):
+            context.layers.remove(following)
+            following = GatewayLayer(context, HTTPMode.transparent, self)
+        nextlayer.layer = following
+
+    @staticmethod
+    def _default_layer(nextlayer: layer.NextLayer) -> layer.Layer | None:
+        """What mitmproxy itself would choose."""
+        ctx.master.addons.get("nextlayer").next_layer(nextlayer)
+        return nextlayer.layer
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        mode = flow.client_conn.proxy_mode
+        if not isinstance(mode, ReverseMode) or flow.response or flow.error:
+            return
+        path = flow.request.path.partition("?")[0]
+        if not routes.is_ours(path) and mode.address[0] != PLACEHOLDER_HOST:
+            return
+        flow.server_conn.via = GATEWAY
+        size = declared_body_bytes(flow.request)
+        if _is_upload(path, flow.request.headers) or (size or 0) > self.max_request_body_bytes:
+            flow.request.stream = True
+
+    # ------------------------------------------------------------ exchanging
+
+    def start_exchange(self, stream: GatewayStream, connection: Server, upload: Upload | None) -> "RunningExchange":
+        handler = _handler_of(stream.flow)
+        running = RunningExchange(stream, connection, handler, upload, self._attempts.keep_bytes())
+        running.task = self._start(self._exchange(running), f"exchange {stream.flow.request.path:.60}")
+        return running
+
+    async def _exchange(self, running: "RunningExchange") -> None:
+        """Answer one request; what goes wrong here is our own fault and becomes a 500."""
+        flow = running.flow
+        request = client_request(flow, running.upload)
+        assert self._gateway
+        try:
+            answer = await self._gateway.handle(request, self._attempts.observer(flow))
+            await running.send(answer)
+        except Exception:
+            logger.exception("the gateway failed on %s %s", request.method, request.path)
+            error = GatewayError("the gateway failed; its log says more", code="internal_error")
+            await running.send(error_answer(error, routes.error_format(request.path)))
+        finally:
+            running.close()
+
+    def _start(self, coroutine, name: str) -> "asyncio.Task[None]":
+        task = asyncio_utils.create_task(coroutine, name=name, keep_ref=True)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class RunningExchange:
+    """An exchange's way back to its client."""
+
+    task: "asyncio.Task[None]"
+
+    def __init__(
+        self,
+        stream: GatewayStream,
+        connection: Server,
+        handler: ConnectionHandler,
+        upload: Upload | None,
+        keep_bytes: int,
+    ) -> None:
+        """keep_bytes: how much of a streamed answer, the newest, the flow shows afterwards."""
+        self.flow = stream.flow
+        self.upload = upload
+        self._stream = stream
+        self._connection = connection
+        self._handler = handler
+        self._keep_bytes = keep_bytes
+        self._kept = bytearray()
+
+    def cancel(self) -> None:
+        """The client is gone."""
+        self.task.cancel()
+
+    async def send(self, answer: Answer) -> None:
+        """Send an answer, waiting for the client as it goes."""
+        id_ = self._stream.stream_id
+        response = _response(answer)
+        if isinstance(answer.body, bytes):
+            await self._reply(ResponseHeaders(id_, response), ResponseData(id_, answer.body), ResponseEndOfMessage(id_))
+            return
+        response.stream = True
+        try:
+            async with aclosing(answer.body) as body:
+                await self._reply(ResponseHeaders(id_, response))
+                async for chunk in body:
+                    await self._reply(ResponseData(id_, chunk))
+                    self._keep(chunk)
+                    await self._drain()
+                # mitmproxy does not keep what it streams; with this, views and files have it.
+                response.raw_content = bytes(self._kept) if self._keep_bytes else None
+        except (AnswerCut, GatewayError) as error:
+            await self._reply(ResponseProtocolError(id_, str(error), ErrorCode.GENERIC_SERVER_ERROR))
+        else:
+            await self._reply(ResponseEndOfMessage(id_))
+
+    def _keep(self, chunk: bytes) -> None:
+        if self._keep_bytes:
+            self._kept += chunk
+            if len(self._kept) > self._keep_bytes:
+                del self._kept[: -self._keep_bytes]
+
+    async def _reply(self, *http_events: HttpEvent) -> None:
+        await self._handler.server_event(Reply(self._connection, http_events))
+
+    async def _drain(self) -> None:
+        """Wait while the client does not read."""
+        transport = self._handler.transports.get(self._handler.client)
+        if transport and transport.writer:
+            await transport.writer.drain()
+        if self.flow.request.is_http2:
+            await self._layer.drain_stream(self._stream.stream_id, UNSENT_BYTES)
+
+    @property
+    def _layer(self) -> GatewayLayer:
+        layers = self._stream.context.layers
+        found = layers[layers.index(self._stream) - 1]
+        assert isinstance(found, GatewayLayer)
+        return found
+
+    def close(self) -> None:
+        if self.upload:
+            self.upload.close()
+        self._layer.forget(self._connection)
+
+
+def client_request(flow: http.HTTPFlow, upload: Upload | None) -> ClientRequest:
+    """A flow's request as the gateway takes it. The flow itself keeps masked credentials only: it may be saved or exported."""
+    request = flow.request
+    headers = Headers(
+        (name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in request.headers.fields
+    )
+    path, _, query = request.path.partition("?")
+    body = upload if upload is not None else request.raw_content or b""
+    peer = flow.client_conn.peername[0] if flow.client_conn.peername else ""
+    trusted = flow.is_replay == "request"
+    for name in SECRET_HEADERS & {name.lower() for name in headers}:
+        request.headers[name] = mask_header(request.headers[name])
+    request.path = mask_query(request.path)
+    return ClientRequest(request.method, path, query, headers, body, peer, trusted)
+
+
+def _response(answer: Answer) -> http.Response:
+    """A mitmproxy response without a body, which travels in events of its own."""
+    body_bytes = len(answer.body) if isinstance(answer.body, bytes) else None
+    fields = [(name.encode("latin-1"), value.encode("utf-8", "surrogateescape")) for name, value in answer.headers.items()]
+    response = http.Response.make(answer.status, b"", http.Headers(fields))
+    if body_bytes is None and "content-length" not in answer.headers:
+        del response.headers["content-length"]
+        response.headers["transfer-encoding"] = "chunked"
+    elif body_bytes is not None:
+        response.headers["content-length"] = str(body_bytes)
+    return response
+
+
+def _handler_of(flow: http.HTTPFlow) -> ConnectionHandler:
+    proxyserver = ctx.master.addons.get("proxyserver")
+    assert isinstance(proxyserver, Proxyserver)
+    return proxyserver.connections[flow.client_conn.id]
+
+
+def _is_upload(path: str, headers: http.Headers) -> bool:
+    """Bodies that are passed on while they arrive: forms with files, and anything that is not JSON on a native route."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in ("", "application/json"):
+        return False
+    try:
+        return routes.match("POST", path).operation is routes.Operation.NATIVE
+    except GatewayError:
+        return False
+
+
+def _listen_address(config: Config) -> str:
+    return f"{config.host}:{config.port}" if config.host else str(config.port)
+
+
+def _transport(config: Config) -> HttpTransport:
+    limits = config.timeouts
+    return HttpTransport(
+        _upstream_tls(),
+        TimeLimits(limits.connect_seconds or None, limits.first_byte_seconds or None, limits.idle_seconds or None),
+        config.proxy_url or None,
+    )
+
+
+def _upstream_tls() -> ssl.SSLContext:
+    """How upstream certificates are checked: as mitmproxy's own options say."""
+    context = ssl.create_default_context(
+        cafile=ctx.options.ssl_verify_upstream_trusted_ca, capath=ctx.options.ssl_verify_upstream_trusted_confdir
+    )
+    if ctx.options.ssl_insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _warn_if_open_to_others() -> None:
+    for mode in ctx.options.mode:
+        host = urlsplit(f"//{mode.rpartition('@')[2]}").hostname if "@" in mode else ctx.options.listen_host
+        if host not in ("127.0.0.1", "::1", "localhost"):
+            logger.warning("No api-keys are configured and the listener is not on loopback: anyone who reaches it may use it.")
+

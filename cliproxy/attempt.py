@@ -1,0 +1,104 @@
+"""One upstream call while it runs: sent, watched, and recorded on its `Attempt` until nothing more can come."""
+
+import time
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from cliproxy.credentials.record import Candidate
+from cliproxy.exchange import Attempt, Exchange, UpstreamRequest
+from cliproxy.providers import prepare
+from cliproxy.providers.call import UpstreamCall
+from cliproxy.secrets import SECRET_HEADERS
+from cliproxy.transport.client import UpstreamResponse
+from cliproxy.wire.errors import GatewayError
+from cliproxy.wire.model import Usage
+
+
+class Transport(Protocol):
+    """Whatever can send an `UpstreamRequest`."""
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Wait for the response's headers. Raises UpstreamFault."""
+        ...
+
+
+class RunningAttempt:
+    """A response that is being read. Every way of reading it ends the attempt and tells the observer."""
+
+    def __init__(self, exchange: Exchange, record: Attempt, response: UpstreamResponse) -> None:
+        self.record = record
+        self.response = response
+        self._exchange = exchange
+        self._keep_bytes = exchange.observer.body_limit_bytes
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """The body as it arrives; whoever reads calls `end`. Raises UpstreamFault."""
+        async for chunk in self.response.chunks():
+            self._note(chunk)
+            yield chunk
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """The whole body. Raises UpstreamFault, having ended the attempt."""
+        try:
+            body = await self.response.read(limit_bytes)
+        except BaseException as error:
+            self.end(failure=error)
+            raise
+        self._note(body)
+        return body
+
+    def _note(self, chunk: bytes) -> None:
+        record = self.record
+        if not record.first_byte_s:
+            record.first_byte_s = time.time()
+        record.response_bytes += len(chunk)
+        if self._keep_bytes:
+            record.response_body += chunk
+            if len(record.response_body) > self._keep_bytes:
+                del record.response_body[: -self._keep_bytes]
+
+    def end(
+        self, usage: Usage | None = None, finish_reason: str | None = None, failure: BaseException | None = None
+    ) -> None:
+        """Nothing more will come."""
+        if usage is not None:
+            self.record.usage, self.record.finish_reason = usage, finish_reason
+        if failure is not None:
+            self.response.close()
+        _end(self._exchange, self.record, failure)
+
+
+async def begin(exchange: Exchange, candidate: Candidate, call: UpstreamCall, transport: Transport) -> RunningAttempt:
+    """Send a call and wait for the response's headers. Raises UpstreamFault, with the attempt recorded."""
+    record = Attempt(
+        number=len(exchange.attempts) + 1,
+        provider=candidate.credential.provider,
+        credential=candidate.credential.label,
+        model=candidate.model,
+        format=call.format,
+        request=prepare(candidate, call, exchange.request.headers),
+        secret_headers=SECRET_HEADERS | {name.lower() for name in candidate.credential.headers},
+    )
+    exchange.attempts.append(record)
+    await exchange.observer.attempt_started(exchange, record)
+    try:
+        response = await transport.send(record.request)
+    except BaseException as error:
+        _end(exchange, record, error)
+        raise
+    record.headers_s = time.time()
+    record.status, record.reason, record.response_headers = response.status, response.reason, response.headers
+    record.peer = response.peer
+    await exchange.observer.attempt_answered(exchange, record)
+    return RunningAttempt(exchange, record, response)
+
+
+def _end(exchange: Exchange, record: Attempt, failure: BaseException | None) -> None:
+    record.ended_s = time.time()
+    if isinstance(failure, GatewayError):
+        record.error = failure.message
+    elif isinstance(failure, Exception):
+        record.error = type(failure).__name__
+    elif failure is not None:
+        record.error = "the client went away"
+    exchange.observer.attempt_ended(exchange, record)

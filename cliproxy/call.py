@@ -1,0 +1,170 @@
+"""What a client asks for, read from its HTTP request: the model, whether to stream, and the body as JSON bytes."""
+
+from collections.abc import AsyncIterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from cliproxy.access import without_keys
+from cliproxy.credentials.record import Candidate
+from cliproxy.exchange import ClientRequest
+from cliproxy.routes import Operation, Route
+from cliproxy.routing.thinking import with_reasoning
+from cliproxy.transport.encoding import decompress_request
+from cliproxy.wire import json, tokens
+from cliproxy.wire.errors import ClientFault
+from cliproxy.wire.gemini.counting import decode_count_request, encode_count
+from cliproxy.wire.model import Json, ReasoningIntent, Request
+from cliproxy.wire.openai_chat.completions import decode_completion_request
+from cliproxy.wire.translation import CODECS
+
+
+@dataclass(slots=True)
+class ClientCall:
+    """A request for a model. The body is not decoded further than needed: same-format calls pass it on."""
+
+    route: Route
+    model: str
+    """As the client named it."""
+    stream: bool
+    sse: bool
+    """A streamed answer is server-sent events; False: Gemini's JSON array."""
+    body: bytes
+    """Uncompressed JSON object."""
+    query: str
+    """Without client keys."""
+    reasoning: ReasoningIntent | None = None
+    """What the suffix of the model's name asks for; wins over the body."""
+    _decoded: Request | None = None
+
+    def request(self) -> Request:
+        """The body in the wire model, decoded once. Raises ClientFault."""
+        if self._decoded is None:
+            body = json.loads_object(self.body, "the body")
+            self._decoded = self._decode(body)
+            if self.reasoning:
+                self._decoded.reasoning = self.reasoning
+        return self._decoded
+
+    def _decode(self, body: Json) -> Request:
+        route = self.route
+        if route.operation is Operation.COMPLETE:
+            return decode_completion_request(body)
+        if route.operation is Operation.COUNT_TOKENS and route.format == "gemini":
+            return decode_count_request(body, model=self.model)
+        if route.operation is Operation.COUNT_TOKENS and route.format == "anthropic":
+            body = {"max_tokens": 1, **body}
+        stream = self.stream if route.model else None
+        return CODECS[route.format].decode_request(body, model=self.model if route.model else None, stream=stream)
+
+    def passed_body(self, candidate: Candidate) -> bytes:
+        """The body for an upstream of the same format: the client's bytes, with the upstream's name for the model."""
+        body = self.body
+        if self.reasoning:
+            body = with_reasoning(body, self.route.format, self.reasoning, candidate.facts)
+        if not self.route.model and candidate.model != self.model:
+            body = with_model(body, candidate.model)
+        return body
+
+    def count_answer(self, count: int | None) -> tuple[Json, dict[str, str]]:
+        """Body and headers that tell a token count in the client's format; None: estimate it here, and say so."""
+        headers = {} if count is not None else {"x-cliproxy-token-count": "estimated"}
+        if count is None:
+            count = tokens.count(self.request())
+        if self.route.format == "gemini":
+            return encode_count(count), headers
+        body: Json = {"input_tokens": count}
+        if self.route.format == "openai-responses":
+            body["object"] = "response.input_tokens"
+        return body, headers
+
+
+class _Probe(msgspec.Struct):
+    """The few fields that routing needs; everything else stays undecoded."""
+
+    model: Any = None
+    stream: Any = None
+    input: msgspec.Raw | None = None
+    messages: msgspec.Raw | None = None
+
+
+_probe = msgspec.json.Decoder(_Probe).decode
+
+
+async def read_body(request: ClientRequest, limit_bytes: int) -> bytes:
+    """The whole body, uncompressed. Raises ClientFault (400, 413, 415)."""
+    body = request.body
+    if not isinstance(body, bytes):
+        body = await _collect(body, limit_bytes)
+    if len(body) > limit_bytes:
+        raise _too_large(limit_bytes)
+    coding = request.headers.get("content-encoding", "")
+    return decompress_request(body, coding, limit_bytes) if coding else body
+
+
+async def _collect(chunks: AsyncIterable[bytes], limit_bytes: int) -> bytes:
+    pieces, size = [], 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > limit_bytes:
+            raise _too_large(limit_bytes)
+        pieces.append(chunk)
+    return b"".join(pieces)
+
+
+def _too_large(limit_bytes: int) -> ClientFault:
+    return ClientFault(
+        f"the request body exceeds {limit_bytes} bytes (max-request-body-bytes)", status=413, code="request_too_large"
+    )
+
+
+async def read_call(request: ClientRequest, route: Route, limit_bytes: int) -> ClientCall:
+    """Read a request for a model. Raises ClientFault for anything that is not one."""
+    body = await read_body(request, limit_bytes)
+    probe = _probe_body(body)
+    query = without_keys(request.query)
+    if route.model:
+        sse = parse_qs(query).get("alt") == ["sse"]
+        return ClientCall(route, route.model, route.action == "streamGenerateContent", sse, body, query)
+    if not isinstance(probe.model, str) or not probe.model:
+        found = "is missing" if probe.model is None else f"must be a string that is not empty, not {probe.model!r:.50}"
+        raise ClientFault(f"model {found}", param="model")
+    if not isinstance(probe.stream, bool | None):
+        raise ClientFault(f"stream must be true or false, not {probe.stream!r:.50}", param="stream")
+    if route.operation is Operation.GENERATE and route.format == "openai-chat" and probe.messages is None and probe.input:
+        # Some clients send Responses bodies to the chat path; CLIProxyAPI takes them as what they are.
+        route = Route(Operation.GENERATE, "openai-responses", "/v1/responses")
+    return ClientCall(route, probe.model, bool(probe.stream), True, body, query)
+
+
+def _probe_body(body: bytes) -> _Probe:
+    try:
+        return _probe(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    # The standard library takes more than msgspec, and says better what is wrong.
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise ClientFault(f"the body is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ClientFault(f"the body must be a JSON object, not {_json_type(value)}")
+    raw = {name: msgspec.Raw(b"null") if value.get(name) is not None else None for name in ("input", "messages")}
+    return _Probe(value.get("model"), value.get("stream"), raw["input"], raw["messages"])
+
+
+def _json_type(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
+    return names[type(value)]
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """The same JSON object with another `model`; every other value keeps its bytes, so prompt caches stay valid."""
+    try:
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return json.dumps({**json.loads(body), "model": model})
+    members["model"] = msgspec.Raw(json.dumps(model))
+    return msgspec.json.encode(members)

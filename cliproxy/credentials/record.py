@@ -1,0 +1,84 @@
+"""One key or account of the user's, with all that the gateway needs to know to call its upstream."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from cliproxy.secrets import mask
+from cliproxy.wire.model import Format, ModelFacts, ThinkingFacts
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """A model that a credential offers, by the name that clients use."""
+
+    name: str
+    """As clients ask for it; a trailing `*` stands for any text."""
+    upstream: str
+    """As the upstream calls it; `*` alone keeps the name that the client used."""
+    display_name: str = ""
+    context_tokens: int = 0
+    """Context window to report; 0: what the registry says."""
+    force_mapping: bool = False
+    """Answers name the model as the client did."""
+    thinking: ThinkingFacts | None = None
+    """In place of what the registry says."""
+    input_modalities: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A key or account. Never printed with its secret: `label` is what people see."""
+
+    provider: str
+    """`claude`, `codex`, `gemini`, `demo`, or the name of an OpenAI-compatible upstream."""
+    formats: tuple[Format, ...]
+    """The wire formats that its upstream speaks, preferred one first."""
+    base_url: str
+    """Without a trailing slash."""
+    secret: str = field(default="", repr=False)
+    models: tuple[OfferedModel, ...] = ()
+    """Empty: the registry's models of this provider."""
+    prefix: str = ""
+    excluded: tuple[str, ...] = ()
+    """Patterns, lower case."""
+    priority: int = 0
+    weight: int = 1
+    headers: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    """Extra headers; `$Name` copies the client's header, None removes one."""
+    proxy_url: str = field(default="", repr=False)
+    streams_only: bool = False
+    """Its upstream is asked for streams even where the client wants a whole answer."""
+    convert_from: tuple[Format, ...] | None = None
+    """Client formats that may be translated for it; None: all."""
+    id: str = field(init=False)
+    """A hash of what it is, so that state about it survives a change of its place in the config."""
+
+    def __post_init__(self) -> None:
+        identity = "\0".join(
+            (self.provider, self.base_url, self.secret, self.proxy_url, self.prefix, repr(sorted(self.headers.items())))
+        )
+        digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
+        object.__setattr__(self, "id", f"{self.provider}:{digest[:12]}")
+
+    @property
+    def label(self) -> str:
+        """`claude sk-a…#1f3a9c`: provider and masked secret."""
+        return f"{self.provider} {mask(self.secret)}".rstrip()
+
+    def excludes(self, model: str) -> bool:
+        """Whether `excluded-models` takes this upstream or client name out."""
+        lower = model.lower()
+        return any(fnmatchcase(lower, pattern) for pattern in self.excluded)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A credential that can serve a request, and what it would be asked for."""
+
+    credential: Credential
+    model: str
+    """As the upstream calls it; empty where the call has no model."""
+    facts: ModelFacts
+    force_mapping: bool = False

@@ -1,0 +1,334 @@
+"""The gateway: what happens to a client's request, from its first byte to the last one of the answer.
+
+    request ─▶ route ─▶ client key ─▶ body ─▶ model ─▶ candidates ─▶ attempt ─▶ answer
+                                                            ▲            │
+                                                            └── the pool ┘
+
+`Gateway.handle` and `Gateway._generate` read like that picture; each step is a call into the module that owns it.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from cliproxy.access import Access, without_keys
+from cliproxy.attempt import RunningAttempt, Transport, begin
+from cliproxy.call import ClientCall, read_body, read_call, with_model
+from cliproxy.config.schema import Config
+from cliproxy.counting import count_call, counted
+from cliproxy.credentials.from_config import credentials_of
+from cliproxy.credentials.pool import Pool
+from cliproxy.credentials.record import Candidate
+from cliproxy.exchange import Answer, ClientRequest, Exchange, Headers, NoObserver, Observer
+from cliproxy.providers.call import Purpose, UpstreamCall
+from cliproxy.providers.demo import DemoTransport
+from cliproxy.relay import EVENT_STREAM, JSON, Passing, Relay, StreamRelay, Translating, media_type, stream_type
+from cliproxy.routes import Operation, Route, error_format, match
+from cliproxy.routing.catalogue import Catalogue
+from cliproxy.routing.listing import get_model, list_models
+from cliproxy.routing.registry import Registry, builtin_registry
+from cliproxy.transport.client import HttpTransport
+from cliproxy.transport.headers import forwarded, returned
+from cliproxy.wire import json
+from cliproxy.wire.errors import ClientFault, GatewayError, UpstreamFault, UpstreamGarbled
+from cliproxy.wire.model import Format
+from cliproxy.wire.translation import CODECS, Translation
+
+MAX_ANSWER_BYTES = 512 * 1024 * 1024
+"""A whole answer is held in memory; images in base64 are large."""
+MAX_ERROR_BYTES = 1024 * 1024
+
+
+class Gateway:
+    """One configuration of the gateway with its connections. Lives on one event loop."""
+
+    def __init__(
+        self,
+        config: Config,
+        transport: HttpTransport,
+        pool: Pool | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        """pool: that of the configuration before, so that turns survive a reload."""
+        self._config = config
+        self._transport = transport
+        self._demo = DemoTransport()
+        self._pool = pool or Pool()
+        self._access = Access(config.api_keys)
+        self._catalogue = Catalogue(
+            credentials_of(config), registry or builtin_registry(), force_prefix=config.force_model_prefix
+        )
+        self._operations: dict[Operation, Callable[[Exchange, Route], Awaitable[Answer]]] = {
+            Operation.GENERATE: self._generate,
+            Operation.COMPLETE: self._generate,
+            Operation.COUNT_TOKENS: self._count_tokens,
+            Operation.NATIVE: self._native,
+            Operation.LIST_MODELS: self._list_models,
+            Operation.GET_MODEL: self._get_model,
+        }
+
+    async def handle(self, request: ClientRequest, observer: Observer | None = None) -> Answer:
+        """Answer a request. What a client or an upstream does wrong is an answer too, never an exception."""
+        exchange = Exchange(request, observer or NoObserver(), format=_client_format(request))
+        try:
+            route = match(request.method, request.path)
+            if public := _PUBLIC.get(route.operation):
+                return public()
+            exchange.client_key = self._access.admit(request).name
+            return await self._operations[route.operation](exchange, route)
+        except GatewayError as error:
+            return error_answer(error, exchange.format)
+
+    # ------------------------------------------------------------ asking a model
+
+    async def _generate(self, exchange: Exchange, route: Route) -> Answer:
+        call = await read_call(exchange.request, route, self._config.max_request_body_bytes)
+        exchange.format, exchange.model = call.route.format, call.model
+        resolution = self._catalogue.resolve(call.model)
+        call.reasoning = resolution.reasoning
+        candidate = next(self._pool.order(resolution.name, resolution.candidates))
+        return await self._ask(exchange, call, candidate)
+
+    async def _ask(self, exchange: Exchange, call: ClientCall, candidate: Candidate) -> Answer:
+        """One attempt. Raises UpstreamFault while what went wrong can still be told as an HTTP error."""
+        relay, upstream_call = self._plan(exchange, call, candidate)
+        attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate))
+        kind = media_type(attempt.response.headers)
+        if attempt.response.status >= 300:
+            return await _refused(attempt, relay)
+        if call.stream and (kind == EVENT_STREAM or (isinstance(relay, Passing) and not call.sse and kind == JSON)):
+            answer = await _streamed(attempt, relay, call)
+        else:
+            answer = await _whole(attempt, relay, call, kind)
+        if self._config.debug and exchange.dropped:
+            answer.headers["x-cliproxy-dropped"] = "; ".join(exchange.dropped).encode("ascii", "replace").decode()
+        return answer
+
+    def _plan(self, exchange: Exchange, call: ClientCall, candidate: Candidate) -> tuple[Relay, UpstreamCall]:
+        """How to ask `candidate`: as the client did where it speaks the client's format, else translated."""
+        format_ = call.route.format
+        if format_ in candidate.credential.formats and call.route.operation is not Operation.COMPLETE:
+            return Passing(format_), UpstreamCall(
+                Purpose.GENERATE,
+                format_,
+                "POST",
+                call.route.path,
+                call.query,
+                _json_headers(forwarded(exchange.request.headers)),
+                call.passed_body(candidate),
+                call.stream,
+                call.route.action,
+            )
+        upstream = candidate.credential.formats[0]
+        stream = call.stream or candidate.credential.streams_only
+        translation = Translation(call.request(), upstream, candidate.facts, call.model, stream=stream)
+        exchange.dropped = translation.encoded.dropped
+        headers = Headers({"content-type": JSON, "accept-encoding": "identity"})
+        upstream_call = UpstreamCall(
+            Purpose.GENERATE, upstream, "POST", "", "", headers, translation.body, stream
+        )
+        return Translating(translation, upstream, stream=call.stream, sse=call.sse), upstream_call
+
+    async def _count_tokens(self, exchange: Exchange, route: Route) -> Answer:
+        call = await read_call(exchange.request, route, self._config.max_request_body_bytes)
+        exchange.model = call.model
+        resolution = self._catalogue.resolve(call.model)
+        candidate = next(self._pool.order(resolution.name, resolution.candidates))
+        upstream_call = count_call(call, candidate, forwarded(exchange.request.headers))
+        count = None
+        if upstream_call:
+            try:
+                attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate))
+                body = await attempt.read(MAX_ERROR_BYTES)
+                attempt.end()
+                count = counted(upstream_call.format, attempt.response, body)
+            except UpstreamFault:
+                # A count is advice: better an estimate than a client that cannot go on.
+                count = None
+        return _json_answer(200, *call.count_answer(count))
+
+    # ------------------------------------------------------------ everything else
+
+    async def _native(self, exchange: Exchange, route: Route) -> Answer:
+        """Pass a call on to an upstream of its own format. Held bodies may name a model, streamed ones are not read."""
+        request = exchange.request
+        candidates = self._catalogue.speaking(route.formats)
+        headers = forwarded(request.headers)
+        body: Any = request.body
+        if isinstance(body, bytes) and body:
+            body = await read_body(request, self._config.max_request_body_bytes)
+            headers.popall("content-encoding", None)
+            candidates = self._catalogue.narrowed(candidates, route.model or _named_model(body), required=bool(route.model))
+        if not candidates:
+            raise ClientFault(f"{request.path} needs a credential whose upstream speaks {route.format}", status=404)
+        candidate = max(candidates, key=lambda c: c.credential.priority)
+        if isinstance(body, bytes) and candidate.model and not route.model:
+            body = with_model(body, candidate.model)
+        format_ = route.format if route.format in candidate.credential.formats else candidate.credential.formats[0]
+        query = without_keys(request.query)
+        call = UpstreamCall(
+            Purpose.NATIVE, format_, request.method, route.path, query, headers, body or None, action=route.action
+        )
+        attempt = await begin(exchange, candidate, call, self._transport_of(candidate))
+        answer_headers = returned(attempt.response.headers)
+        if length := attempt.response.headers.get("content-length"):
+            answer_headers["content-length"] = length
+        return Answer(attempt.response.status, answer_headers, _passed_on(attempt))
+
+    async def _list_models(self, exchange: Exchange, route: Route) -> Answer:
+        return _json_answer(200, list_models(self._catalogue.listed(), exchange.format))
+
+    async def _get_model(self, exchange: Exchange, route: Route) -> Answer:
+        return _json_answer(200, get_model(self._catalogue.listed(), route.model, exchange.format))
+
+    def _transport_of(self, candidate: Candidate) -> Transport:
+        return self._demo if candidate.credential.provider == "demo" else self._transport
+
+
+# ---------------------------------------------------------------- from an upstream's response to the client's answer
+
+
+async def _streamed(attempt: RunningAttempt, relay: Relay, call: ClientCall) -> Answer:
+    """A streamed answer. It is committed to only when its first bytes are known: until then a failure raises."""
+    slices = _slices(attempt, relay.stream(attempt.response.headers))
+    first = await anext(slices, b"")
+    if isinstance(relay, Passing):
+        headers = returned(attempt.response.headers)
+    else:
+        headers = Headers({"content-type": stream_type(call.sse), "cache-control": "no-cache"})
+    return Answer(200, headers, _chain(first, slices))
+
+
+async def _slices(attempt: RunningAttempt, stream: StreamRelay) -> AsyncGenerator[bytes]:
+    """The client's stream. Before its first bytes a failure raises; later it is an event in the stream, or cuts it."""
+    failure: BaseException | None = None
+    begun = False
+    try:
+        try:
+            async for chunk in attempt.chunks():
+                if out := stream.feed(chunk):
+                    begun = True
+                    yield out
+            if out := stream.finish():
+                begun = True
+                yield out
+        except UpstreamFault as error:
+            failure = error
+            if not begun:
+                raise
+            yield stream.fail(error)
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        attempt.end(stream.usage, stream.finish_reason, failure)
+
+
+async def _chain(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk
+
+
+async def _whole(attempt: RunningAttempt, relay: Relay, call: ClientCall, kind: str) -> Answer:
+    body = await attempt.read(MAX_ANSWER_BYTES)
+    try:
+        if kind != JSON and not (kind == EVENT_STREAM and isinstance(relay, Translating)):
+            raise UpstreamGarbled(f"the upstream answered {kind or 'without a content-type'} where {JSON} was due")
+        out = relay.whole(body, attempt.response.headers)
+    except GatewayError as error:
+        attempt.end(failure=error)
+        raise
+    attempt.end(relay.usage, relay.finish_reason)
+    if isinstance(relay, Passing):
+        return Answer(200, returned(attempt.response.headers), out)
+    return Answer(200, Headers({"content-type": stream_type(call.sse) if call.stream else JSON}), out)
+
+
+async def _refused(attempt: RunningAttempt, relay: Relay) -> Answer:
+    """An upstream's error status: passed on as it is in the same format, else told in the client's."""
+    response = attempt.response
+    body = await attempt.read(MAX_ERROR_BYTES)
+    attempt.end()
+    if response.status < 400:
+        raise UpstreamGarbled(f"the upstream answered {response.status} (a redirect) where an answer was due")
+    if isinstance(relay, Passing) and media_type(response.headers) == JSON:
+        return Answer(response.status, returned(response.headers), body)
+    raise relay.refusal(response.status, response.headers, body)
+
+
+async def _passed_on(attempt: RunningAttempt) -> AsyncGenerator[bytes]:
+    """A body of any kind, as it arrives."""
+    failure: BaseException | None = None
+    try:
+        async for chunk in attempt.chunks():
+            yield chunk
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        attempt.end(failure=failure)
+
+
+# ---------------------------------------------------------------- answers of the gateway's own
+
+
+def _client_format(request: ClientRequest) -> Format:
+    """The format of answers before the route is known, and of the model routes that OpenAI and Anthropic share."""
+    if request.path.startswith("/v1/models"):
+        agent = request.headers.get("user-agent", "")
+        if "anthropic-version" in request.headers or agent.startswith("claude-cli"):
+            return "anthropic"
+    return error_format(request.path)
+
+
+def _json_headers(headers: Headers) -> Headers:
+    """Headers for a JSON body that was read and is sent uncompressed."""
+    headers.popall("content-encoding", None)
+    headers["Content-Type"] = JSON
+    return headers
+
+
+def _named_model(body: bytes) -> str:
+    """The model that a JSON body of any kind names, or an empty string."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return ""
+    model = value.get("model") if isinstance(value, dict) else None
+    return model if isinstance(model, str) else ""
+
+
+def error_answer(error: GatewayError, format_: Format) -> Answer:
+    """An error as a client of `format_` expects it."""
+    status, body = CODECS[format_].encode_error(error)
+    answer = _json_answer(status, body)
+    if error.retry_after_s is not None:
+        answer.headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+    return answer
+
+
+def _json_answer(status: int, body: Any, headers: dict[str, str] | None = None) -> Answer:
+    return Answer(status, Headers({"content-type": JSON, **(headers or {})}), json.dumps(body))
+
+
+def _health() -> Answer:
+    return _json_answer(200, {"status": "ok"})
+
+
+def _banner() -> Answer:
+    generate = ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1beta/models/{model}:generateContent")
+    return _json_answer(200, {"message": "cliproxy", "endpoints": [*(f"POST {path}" for path in generate), "GET /v1/models"]})
+
+
+def _preflight() -> Answer:
+    headers = {"origin": "*", "methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS", "headers": "*"}
+    return Answer(204, Headers({f"access-control-allow-{name}": value for name, value in headers.items()}), b"")
+
+
+_PUBLIC: dict[Operation, Callable[[], Answer]] = {
+    Operation.HEALTH: _health,
+    Operation.BANNER: _banner,
+    Operation.PREFLIGHT: _preflight,
+}

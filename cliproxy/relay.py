@@ -1,0 +1,228 @@
+"""How one attempt's answer becomes the client's: passed on as it is, or translated.
+
+Both ways have the same face. `stream()` turns the upstream's slices into the client's; `whole()` does so for a
+body in one piece. Neither touches a socket.
+"""
+
+from typing import Protocol
+
+from cliproxy.exchange import AnswerCut, Headers
+from cliproxy.transport.encoding import Decompressor, decompress
+from cliproxy.wire import json
+from cliproxy.wire.errors import GatewayError, UpstreamCut, UpstreamGarbled, UpstreamRefused
+from cliproxy.wire.model import Format, Usage
+from cliproxy.wire.sse import frame
+from cliproxy.wire.tap import UsageTap
+from cliproxy.wire.translation import CODECS, Translation
+
+EVENT_STREAM = "text/event-stream"
+JSON = "application/json"
+
+
+def stream_type(sse: bool) -> str:
+    """The `content-type` of a streamed answer; without `sse` it is Gemini's JSON array."""
+    return EVENT_STREAM if sse else JSON
+
+
+def media_type(headers: Headers) -> str:
+    """The `content-type` without parameters, lower case."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+class StreamRelay(Protocol):
+    """One streamed answer on its way to the client."""
+
+    usage: Usage
+    finish_reason: str | None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take a slice of the upstream's body; return what of the client's it completes. Raises UpstreamFault."""
+        ...
+
+    def finish(self) -> bytes:
+        """The upstream's body has ended. Raises UpstreamCut when it ended too early."""
+        ...
+
+    def fail(self, error: GatewayError) -> bytes:
+        """End the client's stream with an error. Raises AnswerCut where the format cannot say one any more."""
+        ...
+
+
+class PassingStream:
+    """The upstream's stream, byte for byte, in whole frames: a cut one is never passed on, but replaced by an error event."""
+
+    def __init__(self, format_: Format, headers: Headers) -> None:
+        self._format: Format = format_
+        self._tap = UsageTap(format_)
+        coding = headers.get("content-encoding", "")
+        self._decompressor = Decompressor(coding) if coding and coding.lower() != "identity" else None
+        self._held = b""
+        self._frames = media_type(headers) == EVENT_STREAM and self._decompressor is None
+
+    @property
+    def usage(self) -> Usage:
+        return self._tap.usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self._tap.finish_reason
+
+    def feed(self, chunk: bytes) -> bytes:
+        if self._decompressor:
+            try:
+                self._tap.feed(self._decompressor.feed(chunk))
+            except ValueError as error:
+                raise UpstreamGarbled(str(error)) from None
+            return chunk
+        self._tap.feed(chunk)
+        if not self._frames:
+            return chunk
+        if not self._held and chunk.endswith((b"\n\n", b"\r\n\r\n")):
+            return chunk
+        buffer = self._held + chunk
+        end = max(buffer.rfind(b"\n\n") + 2, buffer.rfind(b"\r\n\r\n") + 4, buffer.rfind(b"\r\r") + 2)
+        if end < 4 and not buffer.startswith((b"\n\n", b"\r\r")):
+            end = 0
+        self._held = buffer[end:]
+        return buffer[:end]
+
+    def finish(self) -> bytes:
+        self._tap.finish()
+        if not self._tap.ended and self._tap.failure is None:
+            raise UpstreamCut("the upstream's answer ended before its end")
+        held, self._held = self._held, b""
+        return held
+
+    def fail(self, error: GatewayError) -> bytes:
+        if not self._frames:
+            raise AnswerCut(error.message)
+        self._held = b""
+        _, body = CODECS[self._format].encode_error(error)
+        match self._format:
+            case "anthropic":
+                return frame(json.dumps(body), "error")
+            case "openai-responses":
+                # Over HTTP the error is an object of its own; in a stream it is an event with these fields.
+                inner = body["error"]
+                event = {"type": "error", "code": inner.get("code"), "message": inner["message"], "param": None}
+                return frame(json.dumps({**event, "sequence_number": self._tap.events}), "error")
+            case _:
+                return frame(json.dumps(body))
+
+
+class Passing:
+    """Client and upstream speak the same format: bytes pass."""
+
+    def __init__(self, format_: Format) -> None:
+        self._format: Format = format_
+        self.usage = Usage()
+        self.finish_reason: str | None = None
+
+    def stream(self, headers: Headers) -> PassingStream:
+        """Relay a streamed answer; headers: the upstream's."""
+        return PassingStream(self._format, headers)
+
+    def whole(self, body: bytes, headers: Headers) -> bytes:
+        """Relay a body in one piece. Raises UpstreamGarbled when it is not a JSON object."""
+        plain = _plain(body, headers)
+        try:
+            json.loads_object(plain, "the upstream's answer")
+        except ValueError as error:
+            raise UpstreamGarbled(f"the upstream's answer is not what it claims to be: {error}") from None
+        tap = UsageTap.whole(self._format, plain)
+        self.usage, self.finish_reason = tap.usage, tap.finish_reason
+        return body
+
+    def refusal(self, status: int, headers: Headers, body: bytes) -> UpstreamRefused:
+        """An error status that is not in the format."""
+        return _refusal(self._format, status, headers, body)
+
+
+class TranslatedStream:
+    """The upstream's stream, told again in the client's format."""
+
+    def __init__(self, translation: Translation, headers: Headers, *, sse: bool) -> None:
+        self._stream = translation.stream(sse)
+        coding = headers.get("content-encoding", "")
+        self._decompressor = Decompressor(coding) if coding else None
+
+    @property
+    def usage(self) -> Usage:
+        return self._stream.usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self._stream.finish_reason
+
+    def feed(self, chunk: bytes) -> bytes:
+        if self._decompressor:
+            try:
+                chunk = self._decompressor.feed(chunk)
+            except ValueError as error:
+                raise UpstreamGarbled(str(error)) from None
+        return self._stream.feed(chunk)
+
+    def finish(self) -> bytes:
+        return self._stream.finish()
+
+    def fail(self, error: GatewayError) -> bytes:
+        return self._stream.fail(error)
+
+
+class Translating:
+    """Client and upstream speak different formats."""
+
+    def __init__(self, translation: Translation, upstream: Format, *, stream: bool, sse: bool) -> None:
+        """stream: the client wants a stream; sse: as server-sent events."""
+        self._translation = translation
+        self._upstream: Format = upstream
+        self._to_stream = stream
+        self._sse = sse
+
+    @property
+    def usage(self) -> Usage:
+        return self._translation.usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self._translation.finish_reason
+
+    def stream(self, headers: Headers) -> TranslatedStream:
+        """Relay a streamed answer; headers: the upstream's."""
+        return TranslatedStream(self._translation, headers, sse=self._sse)
+
+    def whole(self, body: bytes, headers: Headers) -> bytes:
+        """Relay a body in one piece, to a client that wants either shape."""
+        plain = _plain(body, headers)
+        if self._to_stream:
+            return self._translation.unfolded(plain, self._sse)
+        if media_type(headers) == EVENT_STREAM:
+            collector = self._translation.collect()
+            collector.feed(plain)
+            return collector.finish()
+        return self._translation.answer(plain)
+
+    def refusal(self, status: int, headers: Headers, body: bytes) -> UpstreamRefused:
+        """An upstream's error, to be told in the client's format."""
+        return _refusal(self._upstream, status, headers, body)
+
+
+Relay = Passing | Translating
+
+
+def _refusal(format_: Format, status: int, headers: Headers, body: bytes) -> UpstreamRefused:
+    try:
+        body = _plain(body, headers)
+    except UpstreamGarbled:
+        body = b""
+    return CODECS[format_].decode_error(status, {name.lower(): value for name, value in headers.items()}, body)
+
+
+def _plain(body: bytes, headers: Headers) -> bytes:
+    coding = headers.get("content-encoding", "")
+    if not coding:
+        return body
+    try:
+        return decompress(body, coding)
+    except ValueError as error:
+        raise UpstreamGarbled(str(error)) from None

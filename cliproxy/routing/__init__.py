@@ -1,0 +1,1 @@
+"""From the model that a client names to the credentials that can serve it."""

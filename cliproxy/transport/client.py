@@ -1,0 +1,180 @@
+"""The one HTTP client towards upstreams: a warm connection pool that all clients share.
+
+aiohttp does the work, with its conveniences off: no cookies, no redirects, no decompression, no proxy from the
+environment, no total time limit. What remains is bytes with time limits.
+"""
+
+import ssl
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp_socks import ProxyConnector
+from yarl import URL
+
+from cliproxy.exchange import Headers, UpstreamRequest
+from cliproxy.secrets import mask_query
+from cliproxy.wire.errors import UpstreamCut, UpstreamFault, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """Seconds; None: no limit."""
+
+    connect_s: float | None
+    first_byte_s: float | None
+    """From the request being sent to the response's headers."""
+    idle_s: float | None
+    """Between two slices of the body."""
+
+
+class UpstreamResponse(Protocol):
+    """A response whose body has not been read yet."""
+
+    status: int
+    reason: str
+    headers: Headers
+    peer: tuple[str, int] | None
+
+    def chunks(self) -> AsyncGenerator[bytes]:
+        """The body as it arrives, each slice all that has arrived. Raises UpstreamCut, UpstreamTimeout."""
+        ...
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """The whole body. Raises UpstreamGarbled beyond the limit, else as `chunks`."""
+        ...
+
+    def close(self) -> None:
+        """Give up; aborts the call if it is still going on."""
+        ...
+
+
+class HttpResponse:
+    """An `UpstreamResponse` of aiohttp's."""
+
+    def __init__(self, response: aiohttp.ClientResponse, idle_s: float | None) -> None:
+        self._response = response
+        self._idle_s = idle_s
+        self.status = response.status
+        self.reason = response.reason or ""
+        self.headers: Headers = Headers(response.headers)
+        self.peer: tuple[str, int] | None = None
+        # A response that came whole has given its connection back already.
+        if (connection := response.connection) and connection.transport:
+            peername = connection.transport.get_extra_info("peername")
+            self.peer = (peername[0], peername[1]) if peername else None
+            if connection.protocol:
+                # aiohttp has one read limit; it guarded the headers, from here on it guards the gaps.
+                connection.protocol.read_timeout = idle_s
+                connection.protocol.start_timeout()
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        stream = self._response.content
+        try:
+            while chunk := await stream.readany():
+                yield chunk
+        except TimeoutError:
+            self.close()
+            raise UpstreamTimeout(f"the upstream sent nothing for {self._idle_s:g} s (timeouts.idle-seconds)") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamCut(f"the upstream's answer was cut off: {_reason(error)}") from None
+
+    async def read(self, limit_bytes: int) -> bytes:
+        pieces, size = [], 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > limit_bytes:
+                self.close()
+                raise UpstreamGarbled(f"the upstream's answer exceeds {limit_bytes} bytes")
+            pieces.append(chunk)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class HttpTransport:
+    """Sends `UpstreamRequest`s. One session a proxy, opened when first used."""
+
+    def __init__(self, tls: ssl.SSLContext, limits: TimeLimits, default_proxy_url: str | None = None) -> None:
+        """tls: how upstream certificates are checked. default_proxy_url: for requests that name none."""
+        self._tls = tls
+        self._limits = limits
+        self._default_proxy_url = default_proxy_url
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+
+    async def send(self, request: UpstreamRequest) -> HttpResponse:
+        """Send a request and wait for the response's headers.
+
+        Raises UpstreamUnreachable (nothing was sent), UpstreamTimeout, UpstreamCut, UpstreamGarbled.
+        """
+        proxy_url = request.proxy_url or self._default_proxy_url or "direct"
+        session = self._session(proxy_url)
+        limits = self._limits
+        host = urlsplit(request.url).netloc
+        try:
+            response = await session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=request.headers,
+                data=request.body,
+                proxy=proxy_url if proxy_url.startswith("http") else None,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as error:
+            raise UpstreamUnreachable(f"{host} cannot be reached: {_reason(error)}") from None
+        except aiohttp.ConnectionTimeoutError:
+            raise UpstreamUnreachable(f"{host} did not accept a connection within {limits.connect_s:g} s") from None
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"{host} did not begin to answer within {limits.first_byte_s:g} s (timeouts.first-byte-seconds)"
+            ) from None
+        except aiohttp.ServerDisconnectedError:
+            raise UpstreamCut(f"{host} closed the connection without an answer") from None
+        except aiohttp.ClientResponseError as error:
+            raise UpstreamGarbled(f"{host} did not answer in HTTP: {_reason(error)}") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamFault(f"the call to {host} failed: {_reason(error)}") from None
+        return HttpResponse(response, limits.idle_s)
+
+    def _session(self, proxy_url: str) -> aiohttp.ClientSession:
+        session = self._sessions.get(proxy_url)
+        if session is None:
+            session = self._sessions[proxy_url] = aiohttp.ClientSession(
+                connector=self._connector(proxy_url),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self._limits.connect_s, sock_read=self._limits.first_byte_s
+                ),
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+                read_bufsize=64 * 1024,
+                max_line_size=64 * 1024,
+                max_field_size=64 * 1024,
+            )
+        return session
+
+    def _connector(self, proxy_url: str) -> aiohttp.BaseConnector:
+        if not proxy_url.startswith("socks"):
+            return aiohttp.TCPConnector(limit=0, ssl=self._tls, keepalive_timeout=30)
+        # socks5h leaves the name to the proxy; python-socks spells that as an option of socks5.
+        remote_dns = proxy_url.startswith("socks5h:")
+        plain = proxy_url.replace("socks5h:", "socks5:", 1)
+        return ProxyConnector.from_url(plain, rdns=remote_dns, limit=0, ssl=self._tls, keepalive_timeout=30)
+
+    async def close(self) -> None:
+        """Close all connections; calls under way fail."""
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for session in sessions:
+            await session.close()
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line, without secrets of a proxy URL."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return mask_query(" ".join(text.split()))[:300]
+

@@ -1,0 +1,52 @@
+"""Which headers cross the gateway, in either direction."""
+
+from cliproxy.exchange import Headers
+from cliproxy.secrets import SECRET_HEADERS
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""RFC 9110 §7.6.1, and the non-standard `proxy-connection`."""
+
+_NOT_FORWARDED = HOP_BY_HOP | SECRET_HEADERS | {"host", "content-length", "expect", "forwarded", "x-real-ip", "via"}
+_NOT_RETURNED = HOP_BY_HOP | {"set-cookie", "content-length", "alt-svc", "strict-transport-security"}
+
+
+def forwarded(headers: Headers) -> Headers:
+    """A client's headers as an upstream of the same format gets them: all but hop-by-hop ones and credentials."""
+    named = _named_by_connection(headers)
+    kept = Headers()
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower in _NOT_FORWARDED or lower in named or lower.startswith("x-forwarded-"):
+            continue
+        kept.add(name, value)
+    return kept
+
+
+def returned(headers: Headers) -> Headers:
+    """An upstream's headers as the client gets them: all but those that describe its connection or set state."""
+    named = _named_by_connection(headers)
+    kept = Headers()
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower in _NOT_RETURNED or lower in named or lower.startswith("access-control-"):
+            continue
+        kept.add(name, value)
+    return kept
+
+
+def _named_by_connection(headers: Headers) -> set[str]:
+    """The headers that `Connection:` declares hop-by-hop."""
+    value = headers.get("connection")
+    return {name.strip().lower() for name in value.split(",")} if value else set()

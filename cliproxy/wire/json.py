@@ -1,0 +1,42 @@
+"""JSON as the vendors' clients really send it: msgspec where it can, the standard library where it must.
+
+msgspec refuses what `json.loads` takes (lone surrogate escapes, NaN, huge exponents); models emit all three.
+"""
+
+import json
+from typing import Any
+
+import msgspec
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def loads(data: bytes | str) -> Any:
+    """Decode JSON. Raises ValueError (its message names the position) for anything that is not JSON in UTF-8."""
+    try:
+        return _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return json.loads(data)
+
+
+def dumps(value: Any) -> bytes:
+    """Encode JSON, compact, UTF-8. Lone surrogates become U+FFFD; NaN and infinities become null."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").encode()
+
+
+def dumps_text(value: Any) -> str:
+    """`dumps` as str, for JSON that travels inside JSON (tool arguments)."""
+    return dumps(value).decode()
+
+
+def loads_object(data: bytes | str, what: str) -> dict[str, Any]:
+    """Decode a JSON object. Raises ValueError naming `what` when it is not one."""
+    value = loads(data)
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} must be a JSON object, not {type(value).__name__}")
+    return value
