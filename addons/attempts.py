@@ -18,36 +18,13 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.utils import asyncio_utils
 from yarl import URL
 
-from cliproxy.exchange import Attempt, Exchange, Headers, NoObserver, Observer
+from cliproxy.exchange import Attempt, Exchange, Headers
 from cliproxy.secrets import mask_header, mask_query
 
 ATTEMPT = "cliproxy.attempt"
 """`flow.metadata` key: on an attempt's flow, the id of the client's flow."""
 
 MARK_SERVED, MARK_FAILED = ":white_check_mark:", ":x:"
-
-
-class AttemptFlows:
-    """Makes an observer for each exchange, or none where nobody looks."""
-
-    body_limit_bytes = 0
-
-    def observer(self, client_flow: http.HTTPFlow) -> Observer:
-        return AttemptObserver(client_flow, self.body_limit_bytes) if _someone_looks() else NoObserver()
-
-    def keep_bytes(self) -> int:
-        """How much of a streamed body is worth keeping now: nothing when nobody looks."""
-        return self.body_limit_bytes if _someone_looks() else 0
-
-
-def _someone_looks() -> bool:
-    """Whether any consumer of flows is there: a user interface, a file being written, or mitmdump's own print-out."""
-    options = ctx.options
-    if ctx.master.addons.get("view") or len(options.scripts) > 1:
-        return True
-    if options.save_stream_file or options.hardump:
-        return True
-    return bool(ctx.master.addons.get("dumper")) and options.flow_detail > 0
 
 
 class AttemptObserver:

@@ -12,6 +12,7 @@ What an exchange is and does is the business of `addons.gateway`; here are only 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from mitmproxy import http
@@ -19,12 +20,14 @@ from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.net.server_spec import ServerSpec
 from mitmproxy.proxy import events, layer
+from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import (
     GetHttpConnection,
     GetHttpConnectionCompleted,
     Http2Server,
     HTTPMode,
+    HttpRequestHeadersHook,
     SendHttp,
 )
 from mitmproxy.proxy.layers.http import HttpLayer as MitmHttpLayer
@@ -131,6 +134,12 @@ class Host(Protocol):
     """What the layer needs of the addon that hosts the gateway."""
 
     max_request_body_bytes: int
+    watched: bool
+    """Whether anyone but the gateway sees its flows."""
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Claim the flow, or not."""
+        ...
 
     def start_exchange(self, stream: "GatewayStream", connection: Server, upload: Upload | None) -> Exchange:
         """Begin answering `stream.flow`. `upload` is its body where that is not held in the flow."""
@@ -177,14 +186,37 @@ class GatewayConnection(HttpConnection):
 
 
 class GatewayStream(MitmHttpStream):
-    """mitmproxy's HTTP stream, which for claimed flows hands an oversized body on instead of holding it."""
+    """mitmproxy's HTTP stream, which for claimed flows hands an oversized body on instead of holding it, and
+    offers a flow to no addon when none would look at it."""
+
+    @cached_property
+    def http_layer(self) -> "GatewayLayer":
+        """The HTTP layer that this stream belongs to."""
+        parent = self.context.layers[self.context.layers.index(self) - 1]
+        assert isinstance(parent, GatewayLayer)
+        return parent
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        commands = super()._handle_event(event)
+        if self.http_layer.host.watched:
+            return (yield from commands)
+        reply = None
+        while True:
+            try:
+                command = commands.send(reply)
+            except StopIteration:
+                return None
+            if isinstance(command, HttpRequestHeadersHook):
+                self.http_layer.host.requestheaders(command.flow)
+            if isinstance(command, StartHook) and is_claimed(self.flow):
+                reply = None
+            else:
+                reply = yield command
 
     def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:
         if not request or not is_claimed_stream(self):
             return (yield from super().check_body_size(request))
-        layer_ = self.context.layers[self.context.layers.index(self) - 1]
-        assert isinstance(layer_, GatewayLayer)
-        if len(self.request_body_buf) > layer_.host.max_request_body_bytes:
+        if len(self.request_body_buf) > self.http_layer.host.max_request_body_bytes:
             # Without a content-length the size shows only now. The exchange refuses it (413) while it arrives.
             held = bytes(self.request_body_buf)
             self.request_body_buf.clear()

@@ -29,7 +29,8 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.utils import asyncio_utils
 
-from addons.attempts import AttemptFlows
+from addons import audience
+from addons.attempts import AttemptObserver
 from addons.connection import (
     GATEWAY,
     PLACEHOLDER_HOST,
@@ -66,7 +67,8 @@ class GatewayAddon:
         self._config: Config | None = None
         self._gateway: Gateway | None = None
         self._transport: HttpTransport | None = None
-        self._attempts = AttemptFlows()
+        self.watched = True
+        """Whether anyone but the gateway sees its flows."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.max_request_body_bytes = 0
 
@@ -80,6 +82,7 @@ class GatewayAddon:
         ctx.options.update(connection_strategy="lazy")
 
     def configure(self, updated: set[str]) -> None:
+        self.watched = audience.is_present()
         if "cliproxy_config" in updated or (_UPSTREAM_TLS_OPTIONS & updated and self._config):
             path = Path(ctx.options.cliproxy_config or self._default_config).expanduser()
             try:
@@ -93,7 +96,6 @@ class GatewayAddon:
     def _apply(self, config: Config) -> None:
         self._config = config
         self.max_request_body_bytes = config.max_request_body_bytes
-        self._attempts.body_limit_bytes = config.inspect.max_body_bytes
         old, self._transport = self._transport, _transport(config)
         self._gateway = Gateway(config, self._transport)
         if old:
@@ -102,6 +104,7 @@ class GatewayAddon:
             listen_instead(f"reverse:http://{PLACEHOLDER_HOST}@{_listen_address(config)}")
 
     def running(self) -> None:
+        self.watched = audience.is_present()
         if self._config and not self._config.api_keys:
             _warn_if_open_to_others()
 
@@ -148,7 +151,7 @@ class GatewayAddon:
 
     def start_exchange(self, stream: GatewayStream, connection: Server, upload: Upload | None) -> "RunningExchange":
         handler = _handler_of(stream.flow)
-        running = RunningExchange(stream, connection, handler, upload, self._attempts.keep_bytes())
+        running = RunningExchange(stream, connection, handler, upload, self._keep_bytes)
         running.task = self._start(self._exchange(running), f"exchange {stream.flow.request.path:.60}")
         return running
 
@@ -158,7 +161,8 @@ class GatewayAddon:
         request = client_request(flow, running.upload)
         assert self._gateway
         try:
-            answer = await self._gateway.handle(request, self._attempts.observer(flow))
+            observer = AttemptObserver(flow, self._keep_bytes) if self.watched else None
+            answer = await self._gateway.handle(request, observer)
             await running.send(answer)
         except Exception:
             logger.exception("the gateway failed on %s %s", request.method, request.path)
@@ -166,6 +170,11 @@ class GatewayAddon:
             await running.send(error_answer(error, routes.error_format(request.path)))
         finally:
             running.close()
+
+    @property
+    def _keep_bytes(self) -> int:
+        """How much of an answer's body is worth keeping."""
+        return self._config.inspect.max_body_bytes if self._config and self.watched else 0
 
     def _start(self, coroutine, name: str) -> "asyncio.Task[None]":
         task = asyncio_utils.create_task(coroutine, name=name, keep_ref=True)
@@ -241,10 +250,7 @@ class RunningExchange:
 
     @property
     def _layer(self) -> GatewayLayer:
-        layers = self._stream.context.layers
-        found = layers[layers.index(self._stream) - 1]
-        assert isinstance(found, GatewayLayer)
-        return found
+        return self._stream.http_layer
 
     def close(self) -> None:
         if self.upload:

@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure the gateway beside a bare mitmdump."
     )
-    parser.add_argument("--quick", action="store_true", help="about 25 seconds; the ratios are rougher")
+    parser.add_argument("--quick", action="store_true", help="about half a minute; the ratios are rougher")
     parser.add_argument(
         "--translate",
         action=argparse.BooleanOptionalAction,

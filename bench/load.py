@@ -7,6 +7,7 @@ benchmark's servers send: HTTP/1.1 with a `content-length` or chunks.
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import batched
 from time import perf_counter
@@ -37,6 +38,14 @@ class Run:
     timings: list[Timing] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     elapsed_s: float = 0.0
+    cpu_s: float = 0.0
+    """What `meter` rose by meanwhile."""
+
+    def add(self, later: "Run") -> None:
+        self.timings += later.timings
+        self.faults += later.faults
+        self.elapsed_s += later.elapsed_s
+        self.cpu_s += later.cpu_s
 
 
 class Connection(asyncio.Protocol):
@@ -129,44 +138,59 @@ def dechunked(body: bytes) -> bytes:
     raise BadAnswer("broken chunks")
 
 
-async def drive(port: int, asked: Question, *, clients: int, count: int, limit_s: float = 60.0) -> Run:
-    """Ask a question `count` times from `clients` connections at once, each asking again when it is answered.
+class Clients:
+    """Connections to one server that stay open between the questions."""
 
-    Connections are open before the clock starts. What is unfinished after `limit_s` counts as a fault.
-    """
-    run = Run()
-    left = count
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connections: list[Connection] = []
 
-    async def client(connection: Connection) -> None:
-        nonlocal left
-        while left:
-            left -= 1
-            try:
-                run.timings.append(await connection.ask(asked))
-            except BadAnswer as problem:
-                run.faults[str(problem)] += 1
-                connection.close()
-                connection = await Connection.open(port)
-        connection.close()
+    async def open(self, count: int, first: Question | None = None) -> None:
+        """Connect. `first` is asked once on each connection, so that nothing of its setting up is left to be timed.
 
-    connections: list[Connection] = []
-    try:
-        for wave in batched(range(clients), _CONNECTING_AT_ONCE):
-            connections += await asyncio.gather(*(Connection.open(port) for _ in wave))
-    except OSError as problem:
-        return Run(faults=Counter({f"cannot connect: {problem}": count}))
-    begun_s = perf_counter()
-    tasks = [asyncio.create_task(client(connection)) for connection in connections]
-    done, pending = await asyncio.wait(tasks, timeout=limit_s)
-    run.elapsed_s = perf_counter() - begun_s
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
-    for connection in connections:
-        connection.close()
-    for task in done:
-        if error := task.exception():
-            run.faults[f"{type(error).__name__}: {error}"] += 1
-    if missing := count - len(run.timings) - run.faults.total():
-        run.faults["unfinished"] += missing
-    return run
+        Raises OSError if the server cannot be reached, BadAnswer for a wrong answer.
+        """
+        for wave in batched(range(count), _CONNECTING_AT_ONCE):
+            self._connections += await asyncio.gather(*(Connection.open(self._port) for _ in wave))
+        if first:
+            await asyncio.gather(*(connection.ask(first) for connection in self._connections))
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
+    async def drive(
+        self, asked: Question, count: int, *, limit_s: float = 60.0, meter: Callable[[], float] = lambda: 0.0
+    ) -> Run:
+        """Ask `count` times, each client again when it is answered. What is unfinished after `limit_s` is a fault.
+
+        `meter` is a clock of CPU seconds, read together with the clock on the wall.
+        """
+        run = Run()
+        left = count
+
+        async def client(position: int) -> None:
+            nonlocal left
+            while left:
+                left -= 1
+                connection = self._connections[position]
+                try:
+                    run.timings.append(await connection.ask(asked))
+                except BadAnswer as problem:
+                    run.faults[str(problem)] += 1
+                    connection.close()
+                    self._connections[position] = await Connection.open(self._port)
+
+        begun_s, metered_s = perf_counter(), meter()
+        tasks = [asyncio.create_task(client(position)) for position in range(len(self._connections))]
+        done, pending = await asyncio.wait(tasks, timeout=limit_s)
+        run.elapsed_s, run.cpu_s = perf_counter() - begun_s, meter() - metered_s
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            if error := task.exception():
+                run.faults[f"{type(error).__name__}: {error}"] += 1
+        if missing := count - len(run.timings) - run.faults.total():
+            run.faults["unfinished"] += missing
+        return run

@@ -16,7 +16,7 @@ from bench.measures import (
     Measure,
     Results,
 )
-from bench.rows import BARE, DIRECT, GATEWAY, TRANSLATING
+from bench.rows import BARE, GATEWAY, ROWS, TRANSLATING
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,6 @@ TARGETS = (
     Target(GATEWAY, PACED_ERRORS, "<=", 0, reference=""),
     *(Target(row, STREAM, "<=", 1.3, reference=GATEWAY) for row in TRANSLATING),
 )
-_ROWS = (DIRECT, BARE, GATEWAY, *TRANSLATING)
 
 
 def table(results: Results) -> Iterator[str]:
@@ -61,7 +60,7 @@ def table(results: Results) -> Iterator[str]:
     yield f"{'':34}{'value':>11}  {'ratio to ' + BARE:24}{'target':32}ok?"
     for measure in MEASURES:
         yield f"{measure.name}{f' ({measure.unit})' if measure.unit else ''}"
-        for row in _ROWS:
+        for row in ROWS:
             if (value := results.value(row, measure)) is None:
                 continue
             target = next((t for t in TARGETS if (t.row, t.measure) == (row, measure)), None)

@@ -21,6 +21,7 @@ TRANSLATING: dict[str, tuple[Format, Format]] = {
     "chat to anthropic": ("openai-chat", "anthropic"),
 }
 """Row: what its client speaks, what its upstream speaks."""
+ROWS = (DIRECT, BARE, GATEWAY, *TRANSLATING)
 _STREAMING_ADDON = ROOT / "bench" / "streaming_addon.py"
 
 

@@ -165,7 +165,7 @@ class Document(Config):
 
     local_api_key: ClientSecret | None = None
     """One more key that clients may show."""
-    app_proxy_url: ProxyUrl = Field("", repr=False)
+    app_proxy_url: ProxyUrl = Field(default="", repr=False)
     """Proxy for requests to upstreams, where `proxy-url` is not set."""
     log_level: Annotated[Literal["silent", "error", "warn", "info", "debug", "trace"], one_of()] = "silent"
     """`debug` and `trace` switch `debug` on."""

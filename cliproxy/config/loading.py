@@ -94,7 +94,7 @@ def _note(error: ErrorDetails, reader: Reader) -> None:
     path, node = place.path, place.node
     if error["type"] == "missing":
         path = f"{path}.{loc[-1]}"
-    if loc[-1] == "[key]" or (error["type"] == "value_error" and isinstance(node, yaml.MappingNode)):
+    if loc[-1:] == ("[key]",) or (error["type"] == "value_error" and isinstance(node, yaml.MappingNode)):
         node = None  # about a key or about several values: there is no single one to show
     reader.problems.add(
         place.node.start_mark, f"{path}: {wording.sentence(error, node, hidden=place.hidden)}"

@@ -11,6 +11,7 @@ from .nodes import is_null, scalar_value
 _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "a mapping",
+    "finite_number": "a number",
     "float_type": "a number",
     "greater_than_equal": "{ge} or more",
     "int_type": "a whole number",
@@ -21,6 +22,7 @@ _EXPECTED = {
     "pattern_type": "a regular expression",
     "string_too_short": "text that is not empty",
     "string_type": "text",
+    "string_unicode": "text",
     "too_short": "at least one item",
     "tuple_type": "a list",
     "value_error": "{error}",
@@ -65,7 +67,8 @@ def sentence(error: ErrorDetails, node: yaml.Node | None, *, hidden: bool) -> st
     if error["type"] == "refused":
         return error["msg"]
     context: dict[str, Any] = error.get("ctx", {})
-    expected = _EXPECTED[error["type"]].format_map(context).replace("True", "true").replace("False", "false")
+    template = _EXPECTED.get(error["type"], "another value")
+    expected = template.format_map(context).replace("True", "true").replace("False", "false")
     return f"expected {expected}" + (f", found {found(node, hidden=hidden)}" if node else "")
 
 

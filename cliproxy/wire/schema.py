@@ -11,8 +11,9 @@ from cliproxy.wire import json
 from cliproxy.wire.model import Json
 
 _MAX_DEPTH = 48
+_MAX_UNION_DEPTH = 6
 _MAX_NODES = 5000
-"""More than this many nodes are not expanded from references: a handful of definitions can unfold to billions."""
+"""More nodes than this are not unfolded from references and unions: a handful of definitions can stand for billions."""
 
 _SCHEMA_KEYWORDS = (
     "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames", "additionalItems",
@@ -30,42 +31,66 @@ def as_object(schema: Json | None) -> Json:
     """
     if not isinstance(cast(Any, schema), dict) or not schema:
         return {"type": "object", "properties": {}}
-    root = schema
-    if isinstance(root.get("$ref"), str):
-        target = _resolve(root["$ref"], root)
-        root = {**(target or {}), **{key: value for key, value in root.items() if key != "$ref"}}
-    for keyword in ("allOf", "anyOf", "oneOf"):
-        if isinstance(root.get(keyword), list):
-            root = _without_union(root, keyword, schema)
+    root = _Unions(schema).removed(schema)
     if root.get("type") == "object" and isinstance(root.get("properties"), dict):
         return root
     return {**root, "type": "object", "properties": _object(root.get("properties")) or {}}
 
 
-def _without_union(root: Json, keyword: str, document: Json) -> Json:
-    merged = {key: value for key, value in root.items() if key != keyword}
-    branches = [_resolved(branch, document) for branch in root[keyword]]
-    branches = [branch for branch in branches if branch is not None]
-    properties: Json = {}
-    for branch in branches:
-        for name, value in (_object(branch.get("properties")) or {}).items():
-            known = properties.get(name)
-            properties[name] = value if known is None or known == value else _either(known, value)
-        for key, value in branch.items():
-            if key not in ("properties", "required", "type", "description", "title"):
-                merged.setdefault(key, value)
-    merged["properties"] = {**properties, **(_object(merged.get("properties")) or {})}
-    required = [_names(branch.get("required")) for branch in branches]
-    if required:
-        common = set[str]().union(*required) if keyword == "allOf" else set(required[0]).intersection(*required)
-        names = list(dict.fromkeys(_names(merged.get("required")) + [n for r in required for n in r if n in common]))
-        if names:
-            merged["required"] = names
-    if keyword != "allOf" and len(branches) > 1:
-        sets = dict.fromkeys(", ".join(_names(branch.get("required"))) or "none" for branch in branches)
-        if len(sets) > 1:
-            _hint(merged, f"Required together, one set of: {' | '.join(sets)}.")
-    return merged
+class _Unions:
+    """Turns objects with alternatives into plain objects, within one document."""
+
+    def __init__(self, document: Json) -> None:
+        self._document = document
+        self._nodes_left = _MAX_NODES
+
+    def removed(self, node: Json, depth: int = 0) -> Json:
+        """`node` without a reference or any union of its own."""
+        node = _followed(node, self._document)
+        for keyword in ("allOf", "anyOf", "oneOf"):
+            if isinstance(node.get(keyword), list):
+                node = self.merged(node, keyword, depth)
+        return node
+
+    def merged(self, node: Json, keyword: str, depth: int = 0) -> Json:
+        """`node` with all properties of the branches under `keyword`, of which any value must have the required ones."""
+        merged = {key: value for key, value in node.items() if key != keyword}
+        branches = self._branches(node[keyword], keyword, depth)
+        properties: Json = {}
+        for branch in branches:
+            for name, value in (_object(branch.get("properties")) or {}).items():
+                known = properties.get(name)
+                properties[name] = value if known is None or known == value else _either(known, value)
+        if properties:
+            merged["properties"] = {**properties, **(_object(merged.get("properties")) or {})}
+        required = [_names(branch.get("required")) for branch in branches]
+        if keyword == "allOf":
+            common = [name for names in required for name in names]
+            for branch in branches:
+                merged = {**{key: branch[key] for key in branch if key not in ("properties", "required")}, **merged}
+        else:
+            common = [name for name in (required[0] if required else []) if all(name in names for names in required)]
+            sets = dict.fromkeys(", ".join(names) or "none" for names in required)
+            if len(sets) > 1:
+                _hint(merged, f"Required together, one set of: {' | '.join(sets)}.")
+        common = list(dict.fromkeys([*_names(merged.get("required")), *common]))
+        if common:
+            merged["required"] = common
+        return merged
+
+    def _branches(self, union: list[Any], keyword: str, depth: int) -> list[Json]:
+        branches = [branch for each in union if (branch := _object(each)) is not None]
+        self._nodes_left -= len(branches)
+        if depth > _MAX_UNION_DEPTH or self._nodes_left < 0:
+            return []
+        if keyword != "allOf":
+            branches = [self.removed(branch, depth + 1) for branch in branches]
+            return [branch for branch in branches if str(branch.get("type", "object")).lower() == "object"]
+        branches = [_followed(branch, self._document) for branch in branches]
+        return [
+            self.merged(branch, keyword, depth + 1) if isinstance(branch.get(keyword), list) else branch
+            for branch in branches
+        ]
 
 
 def _either(first: Any, second: Any) -> Json:
@@ -86,7 +111,7 @@ def inline_refs(schema: Json) -> Json:
         ref = found.get("$ref")
         if isinstance(ref, str):
             target = _resolve(ref, schema)
-            rest = {key: value for key, value in found.items() if key != "$ref"}
+            rest = {key: value for key, value in found.items() if key not in ("$ref", "$defs", "definitions")}
             if target is None or ref in open_refs or depth > _MAX_DEPTH or nodes > _MAX_NODES:
                 return _stub(ref, target, rest)
             return walk({**target, **rest}, (*open_refs, ref), depth + 1)
@@ -137,12 +162,15 @@ def _resolve(ref: str, document: Json) -> Json | None:
     return _object(node)
 
 
-def _resolved(node: Any, document: Json) -> Json | None:
-    found = _object(node)
-    if found is not None and isinstance(found.get("$ref"), str):
-        target = _resolve(found["$ref"], document)
-        return None if target is None else {**target, **{k: v for k, v in found.items() if k != "$ref"}}
-    return found
+def _followed(node: Json, document: Json) -> Json:
+    """`node` with what it refers to in the place of its reference; without it where that leads nowhere."""
+    seen: set[str] = set()
+    while isinstance(ref := node.get("$ref"), str):
+        node = {key: value for key, value in node.items() if key != "$ref"}
+        if ref not in seen:
+            node = {**(_resolve(ref, document) or {}), **node}
+        seen.add(ref)
+    return node
 
 
 def _object(value: Any) -> Json | None:
@@ -194,6 +222,7 @@ _HINTS = {
     "examples": "Examples: {}.",
 }
 """What a lost constraint becomes in the description, in this order."""
+_NOT_OF_OBJECTS = ("enum", "const", "nullable", "format")
 _MAX_HINT_CHARS = 200
 
 _TYPE_SIGNS = (
@@ -223,8 +252,8 @@ def for_gemini(schema: Json | None) -> Json:
         return {"type": "object", "properties": {}}
     if _is_bare_property_map(schema):
         schema = {"type": "object", "properties": schema}
-    cleaned = _clean(as_object(inline_refs(schema)), 0)
-    cleaned.pop("nullable", None)
+    root = as_object(inline_refs(schema))
+    cleaned = _clean({key: value for key, value in root.items() if key not in _NOT_OF_OBJECTS}, 0)
     cleaned.setdefault("properties", {})
     return cleaned
 
@@ -253,15 +282,15 @@ def _clean(node: Any, depth: int) -> Json:
 def _flattened(node: Json) -> Json:
     """Without `allOf`, `if` and `const`; a union beside properties becomes part of the properties."""
     if isinstance(node.get("allOf"), list):
-        node = _without_union(node, "allOf", {})
+        node = _Unions({}).merged(node, "allOf")
     conditional = [branch for key in ("then", "else") if (branch := _object(node.get(key)))]
     if conditional:
         optional = [{"properties": _object(branch.get("properties")) or {}} for branch in conditional]
-        node = _without_union({**node, "allOf": optional}, "allOf", {})
+        node = _Unions({}).merged({**node, "allOf": optional}, "allOf")
     if "properties" in node:
         for keyword in ("anyOf", "oneOf"):
             if isinstance(node.get(keyword), list):
-                node = _without_union(node, keyword, {})
+                node = _Unions({}).merged(node, keyword)
     if "const" in node:
         node = {**node, "enum": [node["const"]]}
     return node

@@ -49,7 +49,10 @@ class UsageTap:
         self._decisive = _DECISIVE[format]
         self._usage = _USAGE[format]
         self._latest_usage = b""
+        self._arrived = False
+        """Something but white space has come."""
         self._begun = False
+        """The first frame was decoded, which names the model."""
         self._aligned = True
         self._array: bytes | None = None
         """What is not yet read of a JSON array stream; None for server-sent events."""
@@ -73,8 +76,10 @@ class UsageTap:
         """Look at 0..n bytes of the body, without its content encoding, cut anywhere."""
         if self.ended or self.failure is not None or not chunk:
             return
-        if not self._begun and self._array is None and chunk.lstrip()[:1] == b"[":
-            self._array = b""
+        if not self._arrived:
+            first = chunk.lstrip()[:1]
+            self._arrived = first != b""
+            self._array = b"" if first == b"[" else None
         if self._array is not None:
             self._feed_array(chunk)
             return

@@ -3,14 +3,21 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import closing
 
 import pytest
 
-from bench.formats import PATHS, Format, Order, question
-from bench.load import BadAnswer, Connection, dechunked, drive
+from bench.formats import PATHS, Format, Order, Question, question
+from bench.load import BadAnswer, Clients, Connection, Run, dechunked
 from bench.upstream import Upstream
 from tests import upstream as scripted
 from tests.answers import Answer
+
+
+async def drive(port: int, asked: Question, *, clients: int, count: int, limit_s: float = 60.0) -> Run:
+    with closing(Clients(port)) as opened:
+        await opened.open(clients)
+        return await opened.drive(asked, count, limit_s=limit_s)
 
 
 @pytest.fixture
@@ -54,11 +61,24 @@ async def test_what_is_never_answered_counts_as_unfinished() -> None:
     assert run.faults == {"unfinished": 5}
 
 
-async def test_a_server_that_is_gone_is_a_fault_of_every_request() -> None:
+async def test_only_what_comes_after_the_first_question_is_timed_and_metered(port: int) -> None:
+    seconds = iter([1.5, 4.0, 7.0, 7.25])
+    asked = question("anthropic", Order(), port)
+    with closing(Clients(port)) as clients:
+        await clients.open(3, first=asked)
+        run = await clients.drive(asked, 5, meter=lambda: next(seconds))
+        run.add(await clients.drive(asked, 2, meter=lambda: next(seconds)))
+    assert (len(run.timings), run.cpu_s) == (7, 2.75)
+
+
+async def test_a_server_that_answers_wrongly_at_first_or_not_at_all_cannot_be_driven() -> None:
     async with scripted.Upstream() as upstream:
         asked = question("openai-chat", Order(), upstream.port)
-    run = await drive(upstream.port, asked, clients=2, count=5)
-    assert (len(run.timings), run.faults.total()) == (0, 5)
+        upstream.script(Answer(status=500))
+        with closing(Clients(upstream.port)) as clients, pytest.raises(BadAnswer, match="status 500"):
+            await clients.open(1, first=asked)
+    with closing(Clients(upstream.port)) as clients, pytest.raises(OSError, match="failed"):
+        await clients.open(2)
 
 
 async def test_an_answer_may_come_in_any_slices() -> None:

@@ -2,11 +2,11 @@
 
 from bench.measures import MEASURES, P50, PACED_ERRORS, Plan, measure
 from bench.rows import BARE, DIRECT, Row
-from bench.servers import upstream
+from bench.servers import Server, upstream
 from tests import upstream as scripted
 from tests.answers import Answer
 
-PLAN = Plan(rounds=2, requests=5, streams=2, rate_requests=40)
+PLAN = Plan(rounds=2, requests=5, streams=2, rate_requests=40, paced=(DIRECT, BARE))
 
 
 async def test_every_measure_is_taken_in_every_round() -> None:
@@ -22,8 +22,19 @@ async def test_wrong_answers_are_counted_with_their_row() -> None:
     async with scripted.Upstream() as broken:
         broken.script(*[Answer(status=500)] * 3000)
         with upstream() as server:
-            rows = [Row(DIRECT, server), Row(BARE, type(server)(broken.port, server.pid))]
+            rows = [Row(DIRECT, server), Row(BARE, Server(broken.port, server.pid))]
             results = await measure(rows, PLAN, lambda _: None)
     assert not results.faults[DIRECT]
-    assert results.faults[BARE] == {"status 500": 2 * (5 + 2 + 40) + 500}
+    assert results.faults[BARE] == {"cannot begin: status 500": 3 * 2, "status 500": 500}
     assert results.value(BARE, P50) is None
+
+
+async def test_a_server_that_is_gone_leaves_the_other_rows() -> None:
+    async with scripted.Upstream() as gone:
+        port = gone.port
+    with upstream() as server:
+        rows = [Row(BARE, Server(port, server.pid)), Row(DIRECT, server)]
+        results = await measure(rows, PLAN, lambda _: None)
+    assert results.faults[BARE].total() == 3 * 2 + 500
+    assert results.value(BARE, PACED_ERRORS) == 500
+    assert set(results.figures[DIRECT]) == set(MEASURES)

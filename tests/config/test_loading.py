@@ -99,6 +99,8 @@ def test_bottomless_nesting_is_refused(text: str) -> None:
         ("debug: maybe", "1:8: debug: expected true or false, found 'maybe'"),
         ("debug: 1", "1:8: debug: expected true or false, found 1"),
         ("host: [a]", "1:7: host: expected text, found a list"),
+        ('host: "\\uD800"', "1:7: host: expected text, found '\\ud800'"),
+        ("timeouts: {idle-seconds: 1e999}", "1:26: timeouts.idle-seconds: expected a number, found 1e999"),
         ("host: true", "1:7: host: expected text, found true"),
         ("timeouts: {idle-seconds: soon}", "1:26: timeouts.idle-seconds: expected a number, found 'soon'"),
         ("timeouts: 5", "1:11: timeouts: expected a mapping, found a number"),

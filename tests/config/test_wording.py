@@ -105,6 +105,31 @@ def test_what_stands_in_a_secrets_place_is_never_repeated(way: Nesting, secret: 
     assert secret not in told(document(way, disguises(secret)[disguise]))
 
 
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["", "http://h", "0"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(way=st.sampled_from(ALL_KEYS), value=values)
+def test_any_value_at_any_key_is_taken_or_told_as_a_fault(way: Nesting, value: Any) -> None:
+    output = told(document(way, value))
+    assert "another value" not in output, "a kind of fault has no wording"
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(alphabet="abx:-[]{}*&!<,'\"\n #?|>%@\t0", max_size=40))
+def test_any_text_is_taken_or_told_as_a_fault(text: str) -> None:
+    assert told(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [

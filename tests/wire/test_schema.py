@@ -59,6 +59,22 @@ def test_alternatives_that_differ_in_a_property_keep_both():
     assert as_object(schema)["properties"] == {"a": {"anyOf": [{"type": "string"}, {"type": "integer"}]}}
 
 
+def test_an_alternative_to_the_object_is_left_out():
+    schema = {"anyOf": [{**parameters(a={"type": "string"}), "required": ["a"]}, {"type": "null"}]}
+    assert as_object(schema) == {**parameters(a={"type": "string"}), "required": ["a"]}
+
+
+def test_alternatives_among_alternatives_are_merged_too():
+    schema = {"anyOf": [{"oneOf": [parameters(a={"type": "string"}), parameters(b={"type": "string"})]}, parameters(c={})]}
+    assert set(as_object(schema)["properties"]) == {"a", "b", "c"}
+
+
+def test_alternatives_that_unfold_without_bound_end():
+    everything = [{"$ref": f"#/$defs/D{i}"} for i in range(12)]
+    schema = {"anyOf": everything, "$defs": {f"D{i}": {"anyOf": everything, **parameters(a={})} for i in range(12)}}
+    assert as_object(schema)["properties"] == {"a": {}}
+
+
 def test_all_of_at_the_root_requires_what_any_part_requires():
     schema = {
         "properties": {"z": {"type": "null"}},

@@ -162,7 +162,7 @@ class Upstream(Section):
     """Do not use this entry."""
     headers: Headers = Field(default_factory=dict, repr=False)
     """Headers for the upstream. `$Name` copies the client's header `Name`, null removes the header."""
-    proxy_url: ProxyUrl = Field("", repr=False)
+    proxy_url: ProxyUrl = Field(default="", repr=False)
     """Proxy for this entry, as in `proxy-url` of the top level; `direct` = none. Empty = the top level's."""
     excluded_models: tuple[Name, ...] = ()
     """Models that this entry does not offer; `*` stands for any text, case does not matter."""
@@ -258,7 +258,7 @@ class KeyEntry(Section):
     """The upstream's API key. Empty = none is sent."""
     weight: Weight = 1
     """Share of requests under `weighted-round-robin`, at most 1000000. 0 or less = none."""
-    proxy_url: ProxyUrl = Field("", repr=False)
+    proxy_url: ProxyUrl = Field(default="", repr=False)
     """Proxy for this key; `direct` = none. Empty = the upstream's."""
 
 

@@ -104,7 +104,7 @@ class Streaming(Section):
     keepalive_seconds: Whole = 0
     """Interval of keep-alive events while the upstream is silent, seconds. 0 or less = none."""
     bootstrap_retries: Count = 0
-    """Further tries while nothing has been sent to the client, in number."""
+    """Further tries while nothing has been sent to the client, in number. 0 = none."""
 
 
 class QuotaExceeded(Section):
@@ -294,7 +294,7 @@ class Config(Section):
     upstream_strategy: UpstreamStrategy = UpstreamStrategy()
     """How several credentials are tried."""
     request_retry: Count = 0
-    """Further rounds over all credentials after each has failed, in number."""
+    """Further rounds over all credentials after each has failed, in number. 0 = none."""
     max_retry_credentials: Count = 0
     """How many credentials one round tries. 0 = all."""
     max_retry_interval: Whole = 0
@@ -311,7 +311,7 @@ class Config(Section):
     """How often quotas are asked for, seconds or a duration such as `5m`. 0 = only when someone looks."""
 
     # Requests and answers
-    proxy_url: ProxyUrl = Field("", repr=False)
+    proxy_url: ProxyUrl = Field(default="", repr=False)
     """Proxy for upstreams (http, https, socks5, socks5h); `direct` = none. Empty = the environment's."""
     timeouts: Timeouts = Timeouts()
     """Time limits of requests to upstreams."""

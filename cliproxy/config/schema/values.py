@@ -4,6 +4,7 @@ A validator's `ValueError` completes the sentence "expected …" and never repea
 """
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
@@ -43,7 +44,7 @@ Flag = Annotated[bool, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Port = Annotated[int, Field(strict=True, ge=0, le=65535)]
-Amount = Annotated[float, Field(strict=True, ge=0)]
+Amount = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -63,7 +64,7 @@ _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\
 
 
 def _duration_s(value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         return float(value)
     if isinstance(value, str) and (text := value.strip()) and (match := _DURATION.fullmatch(text)):
         hours, minutes, seconds, milliseconds = (float(part or 0) for part in match.groups())

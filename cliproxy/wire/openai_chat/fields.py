@@ -16,19 +16,30 @@ _NAMES: dict[type, str] = {
 
 
 class Fields:
-    """An object of the body. `path` is its place, such as `messages[2].content[0]`; empty for the body."""
+    """An object of the body: the body itself, or what its parent holds under `key`, perhaps in a list there."""
 
-    __slots__ = ("object", "path")
+    __slots__ = ("_index", "_key", "_parent", "object")
 
-    def __init__(self, value: Any, path: str = "") -> None:
+    def __init__(
+        self, value: Any, parent: "Fields | None" = None, key: str = "", index: int | None = None
+    ) -> None:
         """Raises ClientFault when `value` is not an object."""
+        self._parent = parent
+        self._key = key
+        self._index = index
         if not isinstance(value, dict):
-            raise wrong_type(path or "the body", "an object", value)
-        self.object = cast("Json", value)
-        self.path = path
+            raise wrong_type(self._path() or "the body", "an object", value)
+        self.object: Json = value
 
-    def place(self, key: str) -> str:
-        return f"{self.path}.{key}" if self.path else key
+    def place(self, key: str, index: int | None = None) -> str:
+        """Where in the body a value stands, such as `messages[2].content[0]`."""
+        path = self._path()
+        place = f"{path}.{key}" if path else key
+        return place if index is None else f"{place}[{index}]"
+
+    def _path(self) -> str:
+        # Only errors ask for it, so it is not made before.
+        return self._parent.place(self._key, self._index) if self._parent is not None else ""
 
     def string(self, key: str) -> str | None:
         value = self.object.get(key)
@@ -62,7 +73,7 @@ class Fields:
 
     def child(self, key: str) -> "Fields | None":
         value = self.object.get(key)
-        return None if value is None else Fields(value, self.place(key))
+        return None if value is None else Fields(value, self, key)
 
     def required_child(self, key: str) -> "Fields":
         child = self.child(key)
@@ -78,15 +89,13 @@ class Fields:
         return cast("list[Any]", value) if isinstance(value, list) else self._reject(key, list)
 
     def children(self, key: str) -> "list[Fields]":
-        place = self.place(key)
-        return [Fields(value, f"{place}[{index}]") for index, value in enumerate(self.items(key))]
+        return [Fields(value, self, key, index) for index, value in enumerate(self.items(key))]
 
     def strings(self, key: str) -> list[str]:
-        place = self.place(key)
         values = self.items(key)
         for index, value in enumerate(values):
             if not isinstance(value, str):
-                raise wrong_type(f"{place}[{index}]", "a string", value)
+                raise wrong_type(self.place(key, index), "a string", value)
         return values
 
     def missing(self, key: str) -> ClientFault:

@@ -114,32 +114,37 @@ def _conversation(top: Fields) -> tuple[list[Text | Media | Opaque], list[Turn]]
     if not messages:
         raise ClientFault("messages must hold at least one message", param="messages")
     for message in messages:
-        match message.required("role"):
-            case "system" | "developer":
-                parts = _content(message)
-                if turns:
-                    turns.append(Turn("system", parts))
-                else:
-                    system += [part for part in parts if isinstance(part, Text | Media | Opaque)]
-            case "user":
-                if message.object.get("content") is None:
-                    raise message.missing("content")
-                turns.append(Turn("user", _content(message)))
-            case "assistant":
-                parts = _assistant(message)
-                custom_calls.update(
-                    part.id for part in parts if isinstance(part, ToolCall) and part.kind == "custom"
-                )
-                turns.append(Turn("assistant", parts))
-            case "tool" | "function":
-                turns.append(Turn("user", [_result(message, custom_calls)]))
-            case role:
-                place = message.place("role")
-                roles = "system, developer, user, assistant, tool or function"
-                raise ClientFault(
-                    f"{place} must be {roles}, not {role[:40]!r}", code="invalid_value", param=place
-                )
-    return system, [turn for turn in turns if turn.parts]
+        turn = _turn(message, custom_calls)
+        if turn.role == "system" and not turns:
+            system += [part for part in turn.parts if isinstance(part, Text | Media | Opaque)]
+        elif turn.parts:
+            turns.append(turn)
+    return system, turns
+
+
+def _turn(message: Fields, custom_calls: set[str]) -> Turn:
+    """One message. custom_calls: the ids of the custom calls so far, which results do not tell from others."""
+    match message.required("role"):
+        case "system" | "developer":
+            return Turn("system", _content(message))
+        case "user":
+            if message.object.get("content") is None:
+                raise message.missing("content")
+            return Turn("user", _content(message))
+        case "assistant":
+            parts = _assistant(message)
+            custom_calls.update(
+                part.id for part in parts if isinstance(part, ToolCall) and part.kind == "custom"
+            )
+            return Turn("assistant", parts)
+        case "tool" | "function":
+            return Turn("user", [_result(message, custom_calls)])
+        case role:
+            place = message.place("role")
+            known = "system, developer, user, assistant, tool or function"
+            raise ClientFault(
+                f"{place} must be {known}, not {role[:40]!r}", code="invalid_value", param=place
+            )
 
 
 def _assistant(message: Fields) -> list[Part]:
@@ -156,8 +161,9 @@ def _assistant(message: Fields) -> list[Part]:
 
 def _reasoning(message: Fields) -> list[Part]:
     for field in REASONING_FIELDS:
-        text, carrier = message.object.get(field), field_carrier(field)
+        text = message.object.get(field)
         if isinstance(text, str) and text:
+            carrier = field_carrier(field)
             break
     else:
         text, carrier = "", None
@@ -212,15 +218,13 @@ def _result(message: Fields, custom_calls: set[str]) -> ToolResult:
 def _content(message: Fields) -> list[Part]:
     """The parts of `content`, empty texts left out. A cache hint on the message belongs to its last part."""
     content = message.object.get("content")
-    place = message.place("content")
-    parts: list[Part] = []
-    if isinstance(content, str):
-        parts = [Text(content)]
+    if content is None or isinstance(content, str):
+        parts: list[Part] = [Text(content)] if content else []
     elif isinstance(content, list):
-        parts = [_part(entry, f"{place}[{index}]") for index, entry in enumerate(message.items("content"))]
-    elif content is not None:
-        raise wrong_type(place, "a string or a list", content)
-    parts = [part for part in parts if not (isinstance(part, Text) and not part.text)]
+        parts = [_part(message, index, entry) for index, entry in enumerate(message.items("content"))]
+        parts = [part for part in parts if not isinstance(part, Text | Refusal) or part.text]
+    else:
+        raise wrong_type(message.place("content"), "a string or a list", content)
     hint = _cache(message)
     if hint is not None and parts:
         last = parts[-1]
@@ -229,10 +233,10 @@ def _content(message: Fields) -> list[Part]:
     return parts
 
 
-def _part(entry: Any, place: str) -> Part:
+def _part(message: Fields, index: int, entry: Any) -> Part:
     if isinstance(entry, str):
         return Text(entry)
-    part = Fields(entry, place)
+    part = Fields(entry, message, "content", index)
     word = part.string("type") or ("text" if "text" in part.object else part.required("type"))
     read = _PARTS.get(word)
     return Opaque(FORMAT, part.object) if read is None else read(part)
@@ -243,7 +247,7 @@ def _text(part: Fields) -> Part:
 
 
 def _refusal(part: Fields) -> Part:
-    return Refusal(part.required("refusal"))
+    return Refusal(part.string("refusal") or "")
 
 
 def _thinking(part: Fields) -> Part:
@@ -346,9 +350,9 @@ def _kind(mime: str, otherwise: _Kind) -> _Kind:
 
 def _cache(holder: Fields) -> CacheHint | None:
     """Anthropic's `cache_control`, or OpenAI's breakpoint, whose lifetimes are its own."""
-    control = holder.child("cache_control")
-    if control is not None:
-        return CacheHint(control.string("ttl"))
+    if "cache_control" in holder.object:
+        control = holder.child("cache_control")
+        return CacheHint(control.string("ttl")) if control is not None else None
     return CacheHint() if holder.object.get("prompt_cache_breakpoint") is not None else None
 
 
@@ -443,7 +447,7 @@ def _tool_choice(top: Fields) -> ToolChoice | None:
     if choice is None and top.object.get("function_call") is not None:
         choice = top.object["function_call"]
         if isinstance(choice, dict):
-            return ToolChoice("named", [Fields(choice, "function_call").required("name")])
+            return ToolChoice("named", [Fields(choice, top, "function_call").required("name")])
     match choice:
         case None:
             return None
@@ -534,7 +538,7 @@ def _effort(holder: Fields, key: str) -> Effort | None:
 
 
 def _output(top: Fields) -> OutputFormat | None:
-    """None too for kinds that only some servers know (`regex`, `grammar` …): those are extras."""
+    """None too for kinds that only some servers know (`regex`, `grammar` …): they are extras."""
     format = top.child("response_format")
     if format is None:
         return None

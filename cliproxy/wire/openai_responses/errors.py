@@ -50,12 +50,21 @@ _TYPE_AND_CODE: dict[int, tuple[str, str | None]] = {
     429: ("rate_limit_error", "rate_limit_exceeded"),
 }
 
+_CODE_IN_STREAM = {
+    400: "invalid_prompt",
+    413: "invalid_prompt",
+    422: "invalid_prompt",
+    429: "rate_limit_exceeded",
+}
+
 _OWN_TYPES = frozenset({
     "invalid_request_error", "authentication_error", "permission_error", "not_found_error",
     "rate_limit_error", "server_error", "insufficient_quota", "usage_limit_reached",
 })  # fmt: skip
 
-_TRY_AGAIN = re.compile(r"try again in (?:(\d+)m(?!s))?\s*(?:(\d+(?:\.\d+)?)\s*(ms|s)\b)?", re.IGNORECASE)
+_TRY_AGAIN = re.compile(
+    r"try again in (?:(\d{1,6})m(?!s)\s*)?(?:(\d{1,9}(?:\.\d+)?)\s*(ms|s(?:ec\w*)?)\b)?", re.IGNORECASE
+)
 _UNSEEN = re.compile(r"<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
@@ -86,7 +95,7 @@ def streamed_error(event: Json) -> UpstreamRefused:
     error = _error_object(event)
     code, kind = _word(error, "code"), _word(error, "type")
     status = integer_of(event, "status") or integer_of(event, "status_code")
-    if status is None or status < 400:
+    if status is None or not 400 <= status < 600:
         status = _status_of(code) or _status_of(kind) or 502
     return UpstreamRefused(
         _plain(text_of(error, "message")) or "the upstream reported an error without saying which",
@@ -113,14 +122,10 @@ def streamed_error_json(error: GatewayError) -> Json:
     """The `error` member of a failed response. Clients decide by its code whether to try again."""
     code, message = error.code, error.message
     if code is None:
-        if error.status == 429:
-            code = "rate_limit_exceeded"
-        elif error.status in (503, 529):
-            code = "server_is_overloaded"
-        else:
-            code = "invalid_prompt" if error.status in (400, 413, 422) else "server_error"
+        # An overloaded upstream is a server_error too: on server_is_overloaded Codex gives up.
+        code = _CODE_IN_STREAM.get(error.status, "server_error")
     # A stream has no retry-after header: Codex reads the time from the message.
-    if error.retry_after_s is not None and not _TRY_AGAIN.search(message):
+    if error.retry_after_s is not None and _wait_in_words_s(message) is None:
         message = f"{message.rstrip('.')}. Please try again in {error.retry_after_s:g}s."
     return {"code": code, "message": message}
 
@@ -181,13 +186,15 @@ def _retry_after_header_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _retry_after_hint_s(error: Json) -> float | None:
-    seconds = integer_of(error, "resets_in_seconds")
-    if seconds is not None:
-        return float(max(0, seconds))
-    resets_at = integer_of(error, "resets_at")
-    if resets_at is not None:
-        return max(0.0, resets_at - time.time())
-    hint = _TRY_AGAIN.search(text_of(error, "message"))
+    for key, since_s in (("resets_in_seconds", 0.0), ("resets_at", time.time())):
+        value = integer_of(error, key)
+        if value is not None and abs(value) < 10**12:
+            return max(0.0, value - since_s)
+    return _wait_in_words_s(text_of(error, "message"))
+
+
+def _wait_in_words_s(message: str) -> float | None:
+    hint = _TRY_AGAIN.search(message)
     if hint is None or not (hint.group(1) or hint.group(2)):
         return None
     rest = float(hint.group(2) or 0)

@@ -25,7 +25,7 @@ def read(kind: Any, value: object) -> Any:
 def refusal(kind: Any, value: object) -> str:
     with pytest.raises(ValidationError) as invalid:
         read(kind, value)
-    return str(invalid.value.errors()[0]["ctx"]["error"])
+    return invalid.value.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 @pytest.mark.parametrize(

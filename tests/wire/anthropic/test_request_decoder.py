@@ -1,0 +1,357 @@
+"""A Messages request in the model's words, and what is wrong with one that cannot be read."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cliproxy.wire import envelope
+from cliproxy.wire.anthropic import decode_request
+from cliproxy.wire.errors import ClientFault
+from cliproxy.wire.model import (
+    CacheHint,
+    Carrier,
+    Citation,
+    Json,
+    Media,
+    Opaque,
+    OutputFormat,
+    Part,
+    Reasoning,
+    ReasoningIntent,
+    Request,
+    ServerCall,
+    ServerResult,
+    ServerTool,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Turn,
+)
+
+
+def body(content: Any = "Hi", role: str = "user", **more: Any) -> Json:
+    return {"model": "claude-test", "max_tokens": 99, "messages": [{"role": role, "content": content}], **more}
+
+
+def decode(content: Any = "Hi", role: str = "user", **more: Any) -> Request:
+    return decode_request(body(content, role, **more))
+
+
+def parts(*blocks: Any, role: str = "user") -> list[Part]:
+    return decode(list(blocks), role).turns[0].parts
+
+
+def test_a_plain_request() -> None:
+    source = body(temperature=0, top_p=0.9, top_k=5, stop_sequences=["Z"], metadata={"user_id": "u1"}, stream=True)
+    request = decode_request(source)
+    assert (request.origin, request.model, request.stream, request.user) == ("anthropic", "claude-test", True, "u1")
+    assert request.turns == [Turn("user", [Text("Hi")])]
+    said = request.sampling
+    assert (said.max_tokens, said.temperature, said.top_p, said.top_k, said.stop) == (99, 0, 0.9, 5, ["Z"])
+    assert request.raw is source
+    assert (request.reasoning, request.output, request.tool_choice, request.extras) == (None, None, None, {})
+
+
+def test_model_and_stream_can_be_overridden() -> None:
+    request = decode_request(body(stream=False), model="other", stream=True)
+    assert (request.model, request.stream) == ("other", True)
+
+
+@pytest.mark.parametrize("system", ["Be kind", [{"type": "text", "text": "Be kind"}]])
+def test_instructions_are_a_string_or_blocks(system: Any) -> None:
+    assert decode(system=system).system == [Text("Be kind")]
+
+
+def test_claude_codes_billing_line_is_left_to_anthropic() -> None:
+    lines = ["x-anthropic-billing-header: cc_version=1;", "You are Claude Code."]
+    request = decode(system=[{"type": "text", "text": line} for line in lines])
+    assert request.system == [Text("You are Claude Code.")]
+    assert request.raw["system"][0]["text"] == lines[0]
+
+
+def test_instructions_in_mid_conversation_keep_their_place() -> None:
+    """Claude Code sends its reminders so, with a setting of their own and a cache mark for the message."""
+    messages: list[Json] = [
+        {"role": "user", "content": "Q"},
+        {"role": "system", "content": "Note", "output_config": {"effort": "medium"}, "cache_control": {"type": "ephemeral"}},
+        {"role": "assistant", "content": "A"},
+    ]
+    request = decode_request({"model": "m", "messages": messages})
+    assert request.turns == [
+        Turn("user", [Text("Q")]),
+        Turn("system", [Text("Note", cache=CacheHint())]),
+        Turn("assistant", [Text("A")]),
+    ]
+
+
+def test_leading_system_messages_are_instructions() -> None:
+    messages: list[Json] = [{"role": "system", "content": "S2"}, {"role": "user", "content": "Q"}]
+    request = decode_request({"model": "m", "system": "S1", "messages": messages})
+    assert request.system == [Text("S1"), Text("S2")]
+    assert request.turns == [Turn("user", [Text("Q")])]
+
+
+BLOCKS: list[tuple[Json, list[Part]]] = [
+    ({"type": "text", "text": ""}, []),
+    (
+        {"type": "text", "text": "T", "cache_control": {"type": "ephemeral", "ttl": "1h"}},
+        [Text("T", cache=CacheHint("1h"))],
+    ),
+    (
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aWk="}},
+        [Media("image", "image/png", data="aWk=")],
+    ),
+    (
+        {"type": "image", "source": {"type": "url", "url": "https://x.test/i.png"}},
+        [Media("image", url="https://x.test/i.png")],
+    ),
+    (
+        {"type": "image", "source": {"type": "file", "file_id": "file_1"}},
+        [Media("image", file_id="file_1", origin="anthropic")],
+    ),
+    (
+        {"type": "document", "title": "a.pdf", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVA="}},
+        [Media("document", "application/pdf", data="JVA=", name="a.pdf")],
+    ),
+    (
+        {"type": "document", "context": "From 1999", "source": {"type": "url", "url": "https://x.test/a.pdf"}},
+        [Text("From 1999"), Media("document", url="https://x.test/a.pdf")],
+    ),
+    (
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "words"}},
+        [Media("document", "text/plain", text="words")],
+    ),
+    (
+        {"type": "document", "title": "D", "source": {"type": "content", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}},
+        [Media("document", "text/plain", text="a\n\nb", name="D")],
+    ),
+    (
+        {"type": "document", "source": {"type": "file", "file_id": "file_2"}},
+        [Media("document", file_id="file_2", origin="anthropic")],
+    ),
+    (
+        {"type": "search_result", "title": "T", "source": "https://x.test", "content": [{"type": "text", "text": "found"}]},
+        [Text("T\nhttps://x.test\nfound")],
+    ),
+    ({"type": "container_upload", "file_id": "f"}, [Opaque("anthropic", {"type": "container_upload", "file_id": "f"})]),
+    ({"type": "tool_result", "tool_use_id": "t1"}, [ToolResult("t1", [])]),
+    ({"type": "tool_result", "tool_use_id": "t1", "content": "out"}, [ToolResult("t1", [Text("out")])]),
+    (
+        {"type": "tool_result", "tool_use_id": "t1", "is_error": True, "content": [{"type": "text", "text": "a"}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aWk="}}]},
+        [ToolResult("t1", [Text("a"), Media("image", "image/png", data="aWk=")], is_error=True)],
+    ),
+    (
+        {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "tool_reference", "tool_name": "WebSearch"}]},
+        [ToolResult("t1", [Text("The tool WebSearch is available now.")])],
+    ),
+    (
+        {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}, "cache_control": {"type": "ephemeral"}},
+        [ToolCall("t1", "f", '{"a":1}', cache=CacheHint())],
+    ),
+    ({"type": "tool_use", "id": "t1", "name": "f", "input": {}}, [ToolCall("t1", "f", "{}")]),
+    (
+        {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
+        [Reasoning("hm", Carrier("anthropic", "signature", "c2ln"))],
+    ),
+    ({"type": "thinking", "thinking": "hm", "signature": ""}, [Reasoning("hm")]),
+    (
+        {"type": "redacted_thinking", "data": "cmVk"},
+        [Reasoning("", Carrier("anthropic", "redacted", "cmVk"))],
+    ),
+]
+
+
+@pytest.mark.parametrize(("block", "expected"), BLOCKS, ids=lambda value: value.get("type") if isinstance(value, dict) else "")
+def test_each_block(block: Json, expected: list[Part]) -> None:
+    """class 10: pictures and documents are parts of their own, in results of tools too."""
+    assert parts(block) == expected
+
+
+def test_citations_keep_the_words_of_their_origin() -> None:
+    location = {"type": "char_location", "cited_text": "q", "document_index": 0, "document_title": "D", "start_char_index": 0, "end_char_index": 1}
+    assert parts({"type": "text", "text": "T", "citations": [location]}, role="assistant") == [
+        Text("T", [Citation(title="D", quote="q", raw=location)])
+    ]
+
+
+def test_tools_that_ran_at_the_vendor() -> None:
+    call = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}}
+    found = {"type": "web_search_result", "url": "https://x.test", "title": "T", "encrypted_content": "ZW5j", "page_age": None}
+    result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [found]}
+    assert parts(call, result, role="assistant") == [
+        ServerCall("srvtoolu_1", "web_search", "anthropic", {"query": "q"}, call),
+        ServerResult("srvtoolu_1", "web_search", "anthropic", [Citation("https://x.test", "T")], result),
+    ]
+
+
+def test_a_foreign_token_is_known_again() -> None:
+    """class 6: what another vendor signed returns as that vendor's."""
+    sealed = Carrier("openai-responses", "encrypted", "gAAAA", "rs_1")
+    assert parts(
+        {"type": "thinking", "thinking": "hm", "signature": envelope.seal(sealed)},
+        {"type": "redacted_thinking", "data": envelope.seal(sealed)},
+        {"type": "text", "text": "A"},
+        role="assistant",
+    ) == [Reasoning("hm", sealed), Reasoning("", sealed), Text("A")]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_calls_own_signature_returns_to_the_call(before: bool) -> None:
+    """class 6: a tool call has no slot here for the signature that Gemini puts on it."""
+    apart = {"type": "redacted_thinking", "data": envelope.seal(Carrier("gemini", "signature", "c2ln", "c1"))}
+    call = {"type": "tool_use", "id": "c1", "name": "f", "input": {}}
+    found = parts(*([apart, call] if before else [call, apart]), role="assistant")
+    assert found == [ToolCall("c1", "f", "{}", carrier=Carrier("gemini", "signature", "c2ln"))]
+
+
+TOOLS: list[tuple[Json, Tool | ServerTool]] = [
+    (
+        {"type": "custom", "name": "f", "description": "d", "strict": True, "input_schema": {"type": "object"}},
+        Tool("f", "d", {"type": "object"}, strict=True),
+    ),
+    (
+        {"name": "f", "input_schema": {}, "defer_loading": True, "eager_input_streaming": True, "cache_control": {"type": "ephemeral"}},
+        Tool("f", schema={}, deferred=True, cache=CacheHint()),
+    ),
+    (
+        {"type": "web_search_20250305", "name": "web_search", "max_uses": 3, "allowed_domains": ["a.test"], "user_location": {"type": "approximate", "city": "Oslo"}},
+        ServerTool("web_search", "anthropic", {}, allowed_domains=["a.test"], location={"city": "Oslo"}, max_uses=3),
+    ),
+    ({"type": "bash_20250124", "name": "bash"}, ServerTool("bash", "anthropic", {})),
+    ({"type": "text_editor_20250728", "name": "e"}, ServerTool("text_editor", "anthropic", {})),
+    ({"type": "tool_search_tool_bm25_20251119", "name": "s"}, ServerTool("tool_search_tool_bm25", "anthropic", {})),
+]
+
+
+@pytest.mark.parametrize(("entry", "expected"), TOOLS, ids=lambda value: value["name"] if isinstance(value, dict) else "")
+def test_each_tool(entry: Json, expected: Tool | ServerTool) -> None:
+    """class 25: what Anthropic defines never turns into a function without a schema."""
+    if isinstance(expected, ServerTool):
+        expected.raw = entry
+    assert decode(tools=[entry]).tools == [expected]
+
+
+def test_claude_codes_stand_in_for_tools_is_left_out() -> None:
+    entry = {"name": "DeferredToolPlaceholder", "input_schema": {"type": "object"}, "defer_loading": True}
+    assert decode(tools=[entry]).tools == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected", "parallel"),
+    [
+        ({"type": "auto"}, ToolChoice("auto"), None),
+        ({"type": "any", "disable_parallel_tool_use": True}, ToolChoice("required"), False),
+        ({"type": "none"}, ToolChoice("none"), None),
+        ({"type": "tool", "name": "f", "disable_parallel_tool_use": False}, ToolChoice("named", ["f"]), True),
+    ],
+)
+def test_tool_choice(choice: Json, expected: ToolChoice, parallel: bool | None) -> None:
+    request = decode(tool_choice=choice)
+    assert (request.tool_choice, request.parallel_calls) == (expected, parallel)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, None),
+        ({"thinking": {"type": "disabled"}}, ReasoningIntent("none")),
+        ({"thinking": {"type": "disabled"}, "output_config": {"effort": "high"}}, ReasoningIntent("none")),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, ReasoningIntent(budget=2048, visible=True)),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 2048, "display": "omitted"}},
+            ReasoningIntent(budget=2048, visible=False),
+        ),
+        ({"thinking": {"type": "adaptive"}}, ReasoningIntent(adaptive=True, visible=True)),
+        (
+            {"thinking": {"type": "adaptive", "display": "omitted"}, "output_config": {"effort": "max"}},
+            ReasoningIntent("max", adaptive=True, visible=False),
+        ),
+        ({"output_config": {"effort": "low"}}, ReasoningIntent("low")),
+        ({"output_config": {"effort": "some day"}}, None),
+    ],
+)
+def test_thinking(settings: Json, expected: ReasoningIntent | None) -> None:
+    assert decode(**settings).reasoning == expected
+
+
+@pytest.mark.parametrize("name", ["output_config", "output_format"])
+def test_structured_output_old_and_new(name: str) -> None:
+    wanted: Json = {"type": "json_schema", "schema": {"type": "object"}}
+    request = decode(**{name: {"format": wanted} if name == "output_config" else wanted})
+    assert request.output == OutputFormat("json_schema", schema={"type": "object"})
+
+
+def test_other_settings_are_kept_by_their_names() -> None:
+    more: Json = {"context_management": {"edits": []}, "container": "c1", "mcp_servers": [], "inference_geo": None}
+    request = decode(service_tier="standard_only", **more)
+    assert request.extras == {"context_management": {"edits": []}, "container": "c1", "mcp_servers": []}
+    assert request.service_tier == "default"
+
+
+FAULTS: list[tuple[Any, str]] = [
+    ({"messages": [{"role": "user", "content": "x"}]}, "model"),
+    ({"model": 5, "messages": [{"role": "user", "content": "x"}]}, "model"),
+    ({"model": "m"}, "messages"),
+    ({"model": "m", "messages": []}, "messages"),
+    ({"model": "m", "messages": {}}, "messages"),
+    ({"model": "m", "messages": [5]}, "messages[0]"),
+    ({"model": "m", "messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
+    ({"model": "m", "messages": [{"role": "user"}]}, "messages[0].content"),
+    ({"model": "m", "messages": [{"role": "user", "content": "x"}, {"role": "user", "content": 5}]}, "messages[1].content"),
+    (body([{"text": "no type"}]), "messages[0].content[0].type"),
+    (body([{"type": "text", "text": 5}]), "messages[0].content[0].text"),
+    (body([{"type": "image"}]), "messages[0].content[0].source"),
+    (body([{"type": "image", "source": {"type": "base64"}}]), "messages[0].content[0].source.data"),
+    (body([{"type": "image", "source": {"type": "magic"}}]), "messages[0].content[0].source.type"),
+    (body([{"type": "tool_use", "id": "t", "name": "f", "input": "{}"}]), "messages[0].content[0].input"),
+    (body([{"type": "tool_use", "id": "t", "input": {}}]), "messages[0].content[0].name"),
+    (body([{"type": "tool_result", "content": "x"}]), "messages[0].content[0].tool_use_id"),
+    (body(tools=[None]), "tools[0]"),
+    (body(tools=[{}]), "tools[0].name"),
+    (body(tools=[{"name": "f", "input_schema": []}]), "tools[0].input_schema"),
+    (body(tool_choice="auto"), "tool_choice"),
+    (body(tool_choice={"type": "some"}), "tool_choice.type"),
+    (body(tool_choice={"type": "tool"}), "tool_choice.name"),
+    (body(thinking={"type": "deep"}), "thinking.type"),
+    (body(max_tokens="many"), "max_tokens"),
+    (body(max_tokens=True), "max_tokens"),
+    (body(temperature="hot"), "temperature"),
+    (body(stop_sequences=["a", 5]), "stop_sequences[1]"),
+    (body(stream="yes"), "stream"),
+]
+
+
+@pytest.mark.parametrize(("source", "place"), FAULTS, ids=lambda value: value if isinstance(value, str) else "")
+def test_what_cannot_be_read_is_named(source: Json, place: str) -> None:
+    with pytest.raises(ClientFault) as caught:
+        decode_request(source)
+    assert (caught.value.status, caught.value.param) == (400, place)
+    assert place in caught.value.message
+
+
+def test_a_wrong_type_is_told_with_what_was_expected() -> None:
+    with pytest.raises(ClientFault, match=r"^messages\[0\]\.content must be a string or a list, not int$"):
+        decode(5)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.sampled_from(["", "user", "text"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "role", "content", "source"]), inner),
+    max_leaves=6,
+)
+NAMES = ["messages", "system", "tools", "tool_choice", "thinking", "output_config", "metadata", "stop_sequences", "zz"]
+
+
+@settings(max_examples=150)
+@given(st.dictionaries(st.sampled_from(NAMES), JSON), st.sampled_from([block["type"] for block, _ in BLOCKS]), JSON)
+def test_any_object_is_a_request_or_the_clients_fault(more: Json, kind: str, value: Any) -> None:
+    block = {"type": kind, "text": value, "source": value, "content": value, "input": value, "data": value}
+    for source in ({"model": "m", **more}, body([block], **{k: v for k, v in more.items() if k != "messages"})):
+        try:
+            assert isinstance(decode_request(source), Request)
+        except ClientFault as fault:
+            assert fault.status == 400

@@ -1,0 +1,125 @@
+"""What is right in the tests of this format: Google's own SDK on our bytes, and the grammar of events on our events."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import httpx2
+from google import genai
+from google.genai import types
+
+from cliproxy.wire.fold import fold
+from cliproxy.wire.gemini import AnswerDecoder, AnswerEncoder
+from cliproxy.wire.model import (
+    Answer,
+    Cited,
+    Delta,
+    Event,
+    Failure,
+    Finish,
+    PartEnd,
+    PartStart,
+    Request,
+    Signed,
+    Start,
+    Text,
+    ToolCall,
+    Turn,
+    UsageReport,
+)
+
+REQUEST = Request("gemini", "m", [Turn("user", [Text("hi")])])
+
+
+def client(raw: bytes, content_type: str) -> genai.Client:
+    answer = httpx2.Response(200, headers={"content-type": content_type}, content=raw)
+    http = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer))
+    options = types.HttpOptions(base_url="http://gateway.test", httpx_client=http)
+    return genai.Client(api_key="test-key", http_options=options)
+
+
+def read_stream(raw: bytes) -> list[types.GenerateContentResponse]:
+    """What google-genai makes of a stream."""
+    sdk = client(raw, "text/event-stream")
+    return list(sdk.models.generate_content_stream(model="m", contents="hi"))
+
+
+def read_whole(body: Any) -> types.GenerateContentResponse:
+    """What google-genai makes of a whole body."""
+    sdk = client(json.dumps(body).encode(), "application/json")
+    return sdk.models.generate_content(model="m", contents="hi")
+
+
+def parts_of(chunks: Iterable[types.GenerateContentResponse]) -> list[types.Part]:
+    return [
+        part
+        for chunk in chunks
+        for candidate in chunk.candidates or ()
+        if candidate.content is not None
+        for part in candidate.content.parts or ()
+    ]
+
+
+def encode(events: Iterable[Event], *, sse: bool = True, model: str = "shown") -> bytes:
+    encoder = AnswerEncoder(REQUEST, model, sse=sse)
+    return b"".join([encoder.push(event) for event in events] + [encoder.finish()])
+
+
+def decode(raw: bytes, cuts: Iterable[int] = ()) -> list[Event]:
+    """The events of a stream that arrives cut at `cuts`."""
+    decoder = AnswerDecoder()
+    edges = [0, *sorted(cut for cut in cuts if cut <= len(raw)), len(raw)]
+    events: list[Event] = []
+    for start, end in zip(edges, edges[1:], strict=False):
+        events.extend(decoder.feed(raw[start:end]))
+    events.extend(decoder.finish())
+    assert decoder.feed(b"data: {}\n\n") == decoder.finish() == []
+    return events
+
+
+def sse(*chunks: Any) -> bytes:
+    return b"".join(b"data: " + json.dumps(chunk).encode() + b"\r\n\r\n" for chunk in chunks)
+
+
+def chunk(*parts: Any, finish: str | None = None, usage: Any = None, **candidate: Any) -> dict[str, Any]:
+    candidate |= {"content": {"parts": list(parts), "role": "model"}, "index": 0}
+    if finish:
+        candidate["finishReason"] = finish
+    body: dict[str, Any] = {"candidates": [candidate], "modelVersion": "gemini-x", "responseId": "r1"}
+    return body | ({"usageMetadata": usage} if usage else {})
+
+
+def check_grammar(events: list[Event]) -> None:
+    """Fails when `events` are not a legal answer."""
+    assert isinstance(events[-1], Finish | Failure)
+    assert sum(isinstance(event, Finish | Failure) for event in events) == 1
+    if len(events) > 1:
+        assert isinstance(events[0], Start)
+    assert sum(isinstance(event, Start) for event in events) == (len(events) > 1)
+    started: list[int] = []
+    open_parts: dict[int, Any] = {}
+    for event in events:
+        match event:
+            case PartStart(index, part):
+                assert index == len(started)
+                started.append(index)
+                open_parts[index] = part
+            case PartEnd(index):
+                del open_parts[index]
+            case Delta(index) | Signed(index):
+                assert index in open_parts
+            case Cited(index):
+                assert isinstance(open_parts[index], Text)
+            case Start() | UsageReport() | Finish() | Failure():
+                pass
+    if isinstance(events[-1], Finish):
+        assert not open_parts
+
+
+def folded(events: list[Event]) -> Answer:
+    """The whole answer, its made-up call ids numbered, so that two readings of one answer are equal."""
+    answer = fold(events)
+    for number, part in enumerate(answer.parts):
+        if isinstance(part, ToolCall) and part.id.startswith("call_"):
+            part.id = f"call_{number}"
+    return answer

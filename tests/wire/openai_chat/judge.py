@@ -1,0 +1,159 @@
+"""What OpenAI's own SDK makes of the bytes and bodies that the codec emits, and what legal events are."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import httpx2
+import openai
+from openai.types import Completion
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from cliproxy.wire.model import (
+    Cited,
+    Delta,
+    Event,
+    Failure,
+    Finish,
+    Media,
+    Opaque,
+    PartEnd,
+    PartStart,
+    Signed,
+    Start,
+    UsageReport,
+)
+
+DONE = b"data: [DONE]\n\n"
+
+
+def chunk(delta: Mapping[str, Any] | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
+    """A chunk as OpenAI sends it; without `delta` one without choices."""
+    choices = (
+        [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
+    )
+    common = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "up"}
+    return {**common, "choices": choices, **more}
+
+
+def sse(*chunks: Mapping[str, Any]) -> bytes:
+    """The chunks as an upstream streams them, without [DONE]."""
+    return b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in chunks)
+
+
+def chunks_of(raw: bytes) -> list[dict[str, Any]]:
+    """The chunks of a stream that ended well, each judged by the SDK's own type and all by the API's grammar."""
+    assert raw.endswith(DONE)
+    chunks = [json.loads(frame.removeprefix("data: ")) for frame in raw.decode().split("\n\n")[:-2]]
+    for one in chunks:
+        strict = json.loads(json.dumps(one))
+        for choice in strict["choices"]:
+            # The SDK's type for a streamed call knows no custom tools, though the API has them.
+            calls = choice["delta"].get("tool_calls", [])
+            choice["delta"]["tool_calls"] = [call for call in calls if "custom" not in call]
+        ChatCompletionChunk.model_validate(strict)
+    _check_grammar(chunks)
+    return chunks
+
+
+def _check_grammar(chunks: list[dict[str, Any]]) -> None:
+    choices = [one["choices"][0] for one in chunks if one["choices"]]
+    assert len({(one["id"], one["created"], one["model"]) for one in chunks}) == 1
+    assert choices[0]["delta"]["role"] == "assistant"
+    assert [choice["finish_reason"] is None for choice in choices] == [True] * (len(choices) - 1) + [False]
+    assert [bool(one["choices"]) for one in chunks[: len(choices)]] == [True] * len(choices)
+    heads = [call for choice in choices for call in choice["delta"].get("tool_calls", []) if "id" in call]
+    assert [call["index"] for call in heads] == list(range(len(heads)))
+    assert len({call["id"] for call in heads}) == len(heads)
+    assert all(call[call["type"]]["name"] is not None for call in heads)
+
+
+def message_of(raw: bytes) -> dict[str, Any]:
+    """The choice that the SDK's accumulator (`chat.completions.stream`) makes of a stream, without list indexes."""
+    with (
+        _client(raw, "text/event-stream") as client,
+        client.chat.completions.stream(model="m", messages=[]) as stream,
+    ):
+        for _ in stream:
+            pass
+        snapshot = stream.current_completion_snapshot.model_dump(
+            mode="json", exclude_unset=True, warnings=False
+        )
+    choice = snapshot["choices"][0]
+    for entries in choice["message"].values():
+        for entry in entries if isinstance(entries, list) else ():
+            entry.pop("index", None)
+            entry.get("function", {}).pop("parsed_arguments", None)
+    choice["message"].pop("parsed", None)
+    return {**choice, "usage": snapshot.get("usage")}
+
+
+def errors_of(raw: bytes) -> openai.APIError | None:
+    """The error that the SDK raises while it reads a stream."""
+    with _client(raw, "text/event-stream") as client:
+        try:
+            for _ in client.chat.completions.create(model="m", messages=[], stream=True):
+                pass
+        except openai.APIError as error:
+            return error
+    return None
+
+
+def completion(body: Mapping[str, Any]) -> ChatCompletion:
+    with _client(json.dumps(body).encode(), "application/json") as client:
+        answer = client.chat.completions.create(model="m", messages=[])
+    return ChatCompletion.model_validate(answer.model_dump(exclude_unset=True, warnings=False))
+
+
+def text_completions(raw: bytes) -> list[Completion]:
+    with _client(raw, "text/event-stream") as client:
+        return list(client.completions.create(model="m", prompt="p", stream=True))
+
+
+def _client(raw: bytes, content_type: str) -> openai.OpenAI:
+    answer = httpx2.MockTransport(
+        lambda _: httpx2.Response(200, headers={"content-type": content_type}, content=raw)
+    )
+    return openai.OpenAI(
+        api_key="sk-test",
+        base_url="http://gateway.test/v1",
+        max_retries=0,
+        http_client=httpx2.Client(transport=answer),
+    )
+
+
+def check_events(events: Iterable[Event]) -> None:
+    """Hold events against the grammar that `cliproxy.wire.model.Event` states."""
+    open_parts: set[int] = set()
+    begun = ended = False
+    started = 0
+    for event in events:
+        assert not ended
+        match event:
+            case Start():
+                assert not begun
+                begun = True
+                continue
+            case Failure():
+                ended = True
+                continue
+            case Finish():
+                assert not open_parts
+                ended = True
+            case PartStart(index, part):
+                assert index == started
+                started += 1
+                open_parts.add(index)
+                assert not isinstance(part, Opaque)
+                assert not isinstance(part, Media) or part.data is not None or part.url
+            case Delta(index, text):
+                assert index in open_parts
+                assert text
+            case Signed(index) | Cited(index):
+                assert index in open_parts
+            case PartEnd(index):
+                open_parts.remove(index)
+            case UsageReport():
+                pass
+        assert begun
+    assert ended
