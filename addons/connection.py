@@ -12,7 +12,7 @@ What an exchange is and does is the business of `addons.gateway`; here are only 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 from mitmproxy import http
@@ -151,17 +151,22 @@ class GatewayConnection(HttpConnection):
 
     conn: Server
 
-    def __init__(self, context: Context, conn: Server, stream: "GatewayStream", host: Host) -> None:
+    def __init__(self, context: Context, conn: Server, stream: "GatewayStream", forget: Callable[[], object]) -> None:
+        """forget: called once, when neither side has anything more to say."""
         super().__init__(context, conn)
         self._stream = stream
-        self._host = host
+        self._host = stream.http_layer.host
+        self._forget = forget
+        self._asked = False
+        self._answered = False
         self._upload: Upload | None = None
         self._exchange: Exchange | None = None
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         match event:
-            case Reply():
-                for http_event in event.http_events:
+            case Reply(http_events=http_events):
+                self._answered = isinstance(http_events[-1], ResponseEndOfMessage | ResponseProtocolError)
+                for http_event in http_events:
                     yield ReceiveHttp(http_event)
             case RequestHeaders():
                 if event.request.stream:
@@ -171,17 +176,22 @@ class GatewayConnection(HttpConnection):
                 if self._upload:
                     self._upload.feed(event.data)
             case RequestEndOfMessage():
+                self._asked = True
                 if self._upload:
                     self._upload.end()
                 else:
                     self._exchange = self._host.start_exchange(self._stream, self.conn, None)
             case RequestProtocolError():
+                self._asked = self._answered = True
                 if self._upload:
                     self._upload.close()
                 if self._exchange:
                     self._exchange.cancel()
             case _:
                 pass
+        # An answer may be complete before the request is (413): then the rest of it is still to come.
+        if self._asked and self._answered:
+            self._forget()
         yield from ()
 
 
@@ -264,8 +274,6 @@ class GatewayLayer(MitmHttpLayer):
             if event.connection not in self.connections:
                 return  # The client left before the answer came.
             yield from super()._handle_event(event)
-            if isinstance(event.http_events[-1], ResponseEndOfMessage | ResponseProtocolError):
-                self.connections.pop(event.connection, None)
         else:
             yield from super()._handle_event(event)
             if self._progress and isinstance(event, events.ConnectionEvent):
@@ -285,12 +293,9 @@ class GatewayLayer(MitmHttpLayer):
         assert isinstance(stream, GatewayStream)
         server = Server(address=GATEWAY[1], via=GATEWAY)
         server.state = ConnectionState.OPEN
-        self.connections[server] = GatewayConnection(self.context.fork(), server, stream, self.host)
+        forget = partial(self.connections.pop, server, None)
+        self.connections[server] = GatewayConnection(self.context.fork(), server, stream, forget)
         yield from self.event_to_child(stream, GetHttpConnectionCompleted(event, (server, None)))
-
-    def forget(self, connection: Server) -> None:
-        """Drop a connection whose exchange ended without a last reply."""
-        self.connections.pop(connection, None)
 
     async def drain_stream(self, stream_id: int, limit_bytes: int) -> None:
         """Wait until no more than `limit_bytes` of an HTTP/2 stream wait for the client's flow-control window.

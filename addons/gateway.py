@@ -7,6 +7,7 @@ request is there; `_exchange` asks `cliproxy.gateway.Gateway` and sends its answ
 import asyncio
 import logging
 import ssl
+import time
 from contextlib import aclosing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.connection import Server
+from mitmproxy.net.http.status_codes import RESPONSES
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.layers.http._base import HttpEvent
@@ -27,6 +29,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server import ConnectionHandler
+from mitmproxy.proxy.tunnel import TunnelLayer
 from mitmproxy.utils import asyncio_utils
 
 from addons import audience
@@ -88,7 +91,11 @@ class GatewayAddon:
             try:
                 loaded = load_config(path)
             except ConfigFault as fault:
-                raise exceptions.OptionsError(str(fault)) from None
+                if self._config:
+                    raise exceptions.OptionsError(str(fault)) from None
+                # At the start mitmproxy ends with exit code 1 on any logged error; raising would add a traceback.
+                logger.error(str(fault))
+                return
             for warning in loaded.warnings:
                 logger.warning(warning)
             self._apply(loaded.config)
@@ -123,21 +130,22 @@ class GatewayAddon:
             return
         if context.client.proxy_mode.scheme not in ("http", "https"):
             return
-        following = self._default_layer(nextlayer)
-        if isinstance(following, HttpLayer):
-            context.layers.remove(following)
-            following = GatewayLayer(context, HTTPMode.transparent, self)
-        nextlayer.layer = following
-
-    @staticmethod
-    def _default_layer(nextlayer: layer.NextLayer) -> layer.Layer | None:
-        """What mitmproxy itself would choose."""
         ctx.master.addons.get("nextlayer").next_layer(nextlayer)
-        return nextlayer.layer
+        theirs = next((found for found in context.layers if type(found) is HttpLayer), None)
+        if theirs is None:
+            return
+        context.layers.remove(theirs)
+        ours = GatewayLayer(context, HTTPMode.transparent, self)
+        if nextlayer.layer is theirs:
+            nextlayer.layer = ours
+        for above in context.layers:
+            # Over TLS, theirs was already put below the TLS layer.
+            if isinstance(above, TunnelLayer) and above.child_layer is theirs:
+                above.child_layer = ours
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         mode = flow.client_conn.proxy_mode
-        if not isinstance(mode, ReverseMode) or flow.response or flow.error:
+        if not self._gateway or not isinstance(mode, ReverseMode) or flow.response or flow.error:
             return
         path = flow.request.path.partition("?")[0]
         if not routes.is_ours(path) and mode.address[0] != PLACEHOLDER_HOST:
@@ -221,6 +229,8 @@ class RunningExchange:
             async with aclosing(answer.body) as body:
                 await self._reply(ResponseHeaders(id_, response))
                 async for chunk in body:
+                    if self.flow.error:
+                        raise AnswerCut("killed")
                     await self._reply(ResponseData(id_, chunk))
                     self._keep(chunk)
                     await self._drain()
@@ -255,7 +265,6 @@ class RunningExchange:
     def close(self) -> None:
         if self.upload:
             self.upload.close()
-        self._layer.forget(self._connection)
 
 
 def client_request(flow: http.HTTPFlow, upload: Upload | None) -> ClientRequest:
@@ -276,15 +285,14 @@ def client_request(flow: http.HTTPFlow, upload: Upload | None) -> ClientRequest:
 
 def _response(answer: Answer) -> http.Response:
     """A mitmproxy response without a body, which travels in events of its own."""
-    body_bytes = len(answer.body) if isinstance(answer.body, bytes) else None
     fields = [(name.encode("latin-1"), value.encode("utf-8", "surrogateescape")) for name, value in answer.headers.items()]
-    response = http.Response.make(answer.status, b"", http.Headers(fields))
-    if body_bytes is None and "content-length" not in answer.headers:
-        del response.headers["content-length"]
-        response.headers["transfer-encoding"] = "chunked"
-    elif body_bytes is not None:
-        response.headers["content-length"] = str(body_bytes)
-    return response
+    if isinstance(answer.body, bytes):
+        fields.append((b"content-length", str(len(answer.body)).encode()))
+    elif "content-length" not in answer.headers:
+        fields.append((b"transfer-encoding", b"chunked"))
+    reason = RESPONSES.get(answer.status, "").encode()
+    # Not `Response.make`, which would write a content-length of its own.
+    return http.Response(b"HTTP/1.1", answer.status, reason, http.Headers(fields), None, None, time.time(), None)
 
 
 def _handler_of(flow: http.HTTPFlow) -> ConnectionHandler:

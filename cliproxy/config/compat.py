@@ -190,8 +190,10 @@ class Document(Config):
         return Config.model_construct(**values)
 
     def left_out(self) -> Iterator[tuple[int, str]]:
-        """Index of an upstream in `upstreams` and a provider of it for which no entry could be made."""
+        """Index of an upstream in `upstreams`, and what to say of a provider that it gives no entry."""
         for index, upstream in enumerate(self.upstreams):
             for provider in upstream.providers:
                 if upstream.entry(provider) is None:
-                    yield index, provider
+                    accounts = provider in {"kiro", "codex"}
+                    reason = "its accounts come from auth-dir" if accounts else "it has no base-url"
+                    yield index, f"{provider} is left out: {reason}"

@@ -50,9 +50,9 @@ def parse_config(text: str, name: str = "config.yaml") -> Loaded:
         raise ConfigFault([f"{name}: nested too deeply"]) from None
     if document is None or reader.problems:
         raise ConfigFault(reader.problems.lines())
-    for index, provider in document.left_out():
+    for index, remark in document.left_out():
         place = reader.places["upstreams", index]
-        reader.warnings.add(place.node.start_mark, f"{place.path}: {provider} without base-url is left out")
+        reader.warnings.add(place.node.start_mark, f"{place.path}: {remark}")
     config = document.canonical()
     return Loaded(config, [*reader.warnings.lines(), *_advice(name, reader, config)])
 

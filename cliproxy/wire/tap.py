@@ -13,17 +13,19 @@ from cliproxy.wire.model import Event, Failure, Finish, Format, Start, Usage, Us
 from cliproxy.wire.sse import SseParser, frame
 from cliproxy.wire.translation import CODECS
 
+# What a frame that must be decoded holds, and what one of which only the latest must be: some upstreams count
+# in every frame.
 _DECISIVE: dict[Format, tuple[bytes, ...]] = {
-    "openai-chat": (b'"finish_reason"', b'"error"'),
+    "openai-chat": (b'"finish_reason"', b'"error"', b"[DONE]"),
     "openai-responses": (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"'),
     "anthropic": (b'"stop_reason"', b'"message_stop"', b'"error"'),
     "gemini": (b'"finishReason"', b'"functionCall"', b'"blockReason"', b'"error"'),
 }
-_USAGE: dict[Format, bytes] = {
-    "openai-chat": b'"usage"',
-    "openai-responses": b'"response.completed"',
-    "anthropic": b'"usage"',
-    "gemini": b'"usageMetadata"',
+_USAGE: dict[Format, tuple[bytes, ...]] = {
+    "openai-chat": (b'"usage"',),
+    "openai-responses": (),
+    "anthropic": (b'"usage"',),
+    "gemini": (b'"usageMetadata"',),
 }
 _TOOL_WORDS = ("tool_calls", "function_call", "tool_use")
 
@@ -84,7 +86,9 @@ class UsageTap:
             self._feed_array(chunk)
             return
         ends_a_frame = chunk.endswith(b"\n\n")
-        if self._begun and self._aligned and ends_a_frame and not self._matters(chunk):
+        if self._begun and self._aligned and ends_a_frame and not _says(chunk, self._decisive):
+            if _says(chunk, self._usage):
+                self._latest_usage = chunk
             return
         self._aligned = ends_a_frame
         try:
@@ -122,15 +126,12 @@ class UsageTap:
         if self.ended:
             return
         data = data.replace(b"\n", b" ").replace(b"\r", b" ")
-        if not self._begun or data == b"[DONE]" or any(_says(data, key) for key in self._decisive):
+        if not self._begun or _says(data, self._decisive):
             self._begun = True
             before, self._latest_usage = self._latest_usage, b""
             self._take(self._decoder.feed(before + frame(data, name)))
         elif _says(data, self._usage):
             self._latest_usage = frame(data, name)
-
-    def _matters(self, chunk: bytes) -> bool:
-        return b"[DONE]" in chunk or _says(chunk, self._usage) or any(_says(chunk, key) for key in self._decisive)
 
     def _take(self, events: list[Event]) -> None:
         for event in events:
@@ -152,12 +153,14 @@ class UsageTap:
                     pass
 
 
-def _says(data: bytes, key: bytes) -> bool:
-    """Whether one of the values of `key` in `data` may be other than null."""
-    at = data.find(key)
-    while at >= 0:
-        at += len(key)
-        if not data[at : at + 8].lstrip(b": \t").startswith(b"null"):
-            return True
-        at = data.find(key, at)
+def _says(data: bytes, keys: tuple[bytes, ...]) -> bool:
+    """Whether one of the keys stands in `data` with a value that may be other than null."""
+    find = data.find
+    for key in keys:
+        at = find(key)
+        while at >= 0:
+            at += len(key)
+            if not data[at : at + 8].lstrip(b": \t").startswith(b"null"):
+                return True
+            at = find(key, at)
     return False

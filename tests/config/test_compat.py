@@ -58,13 +58,16 @@ upstreams:
   convert_from_map: {openai: [anthropic_messages, gemini], anthropic: [openai_chat, openai_responses]}
   overrides: {header: {X-Team: a, User-Agent: null}}
 - {id: off, providers: [codex], base_url: "http://127.0.0.1:1/backend-api/codex", enabled: false}
-- {id: accounts, providers: [kiro]}
+- {id: accounts, providers: [kiro, openai]}
 """
 
 
 def test_an_upstream_becomes_an_entry_for_each_of_its_providers() -> None:
     config, warnings = parse_config(UPSTREAMS)
-    assert warnings == ["config.yaml:13:3: upstreams[2]: kiro without base-url is left out"]
+    assert warnings == [
+        "config.yaml:13:3: upstreams[2]: kiro is left out: its accounts come from auth-dir",
+        "config.yaml:13:3: upstreams[2]: openai is left out: it has no base-url",
+    ]
     chat, responses = config.openai_compatibility
     claude, gemini, codex = config.claude_api_key[0], config.gemini_api_key[0], config.codex_api_key[0]
     assert [type(entry) for entry in (chat, claude, gemini, codex)] == [

@@ -139,7 +139,7 @@ claude-api-key:
         ),
         (
             "payload: {default-raw: [{params: {a.b: '{'}}]}",
-            "1:25: payload.default-raw[0] is left out: the value of 'a.b' is not JSON",
+            "1:25: payload.default-raw[0] is left out: its params have a value that is not JSON",
         ),
     ],
 )

@@ -72,11 +72,11 @@ class RawPayloadRule(PayloadRule):
     @classmethod
     def why_skipped(cls, values: Mapping[str, Any]) -> str | None:
         params = values.get("params")
-        for path, raw in params.items() if isinstance(params, dict) else ():
-            try:
+        try:
+            for raw in params.values() if isinstance(params, dict) else ():
                 json.loads(raw if isinstance(raw, str) else "null")
-            except ValueError:
-                return f"the value of {path!r} is not JSON"
+        except ValueError:
+            return "its params have a value that is not JSON"
         return None
 
 

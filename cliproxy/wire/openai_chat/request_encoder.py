@@ -178,12 +178,11 @@ class _Encoder:
     def _max_tokens_field(self) -> str:
         """`max_tokens` is what every compatible server knows; OpenAI's reasoning models want its successor.
 
-        A client of this format knows which; else, of an unknown model, the older name is the safer guess.
+        Of an unknown model a client of this format may know more; else the older name is the safer guess.
         """
-        if self._own and "max_tokens" in self._request.raw:
-            return "max_tokens"
         reasons = self._facts.known and self._facts.thinking is not None
-        return "max_completion_tokens" if reasons or self._own else "max_tokens"
+        said = self._own and self._request.raw.get("max_completion_tokens") is not None
+        return "max_completion_tokens" if reasons or said else "max_tokens"
 
     def _sampling(self) -> None:
         sampling = self._request.sampling

@@ -78,13 +78,14 @@ def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> Upstre
         value = body.decode("utf-8", "replace")
     error = _error_object(value)
     message = _plain(text_of(error, "message")) or f"the upstream answered {status} without saying why"
+    retry_after_s = _retry_after_header_s(headers)
     return UpstreamRefused(
         message,
         status=status,
         code=_word(error, "code"),
         kind=_word(error, "type"),
         param=_word(error, "param"),
-        retry_after_s=_retry_after_header_s(headers) or _retry_after_hint_s(error),
+        retry_after_s=_retry_after_hint_s(error) if retry_after_s is None else retry_after_s,
         headers=dict(headers),
         body=body,
     )

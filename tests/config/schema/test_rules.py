@@ -39,8 +39,8 @@ def test_a_selector_without_a_name_is_for_every_model() -> None:
     ("params", "reason"),
     [
         ({"a": "{}", "b": 5, "c": [1]}, None),
-        ({"a": "text"}, "the value of 'a' is not JSON"),
-        ({"a": ""}, "the value of 'a' is not JSON"),
+        ({"a": "text"}, "its params have a value that is not JSON"),
+        ({"a": ""}, "its params have a value that is not JSON"),
         ([], None),
     ],
 )

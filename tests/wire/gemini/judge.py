@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import httpx2
@@ -60,6 +61,26 @@ def parts_of(chunks: Iterable[types.GenerateContentResponse]) -> list[types.Part
     ]
 
 
+def check_request(body: dict[str, Any]) -> None:
+    """Fails when google-genai's own types do not know a field, or the conversation is out of order."""
+    known = {"contents", "systemInstruction", "tools", "toolConfig", "generationConfig"}
+    assert body.keys() <= known | {"safetySettings", "cachedContent", "labels", "serviceTier"}
+    for content in body["contents"]:
+        assert content["parts"]
+        types.Content.model_validate(content)
+    roles = [content["role"] for content in body["contents"]]
+    assert roles[0] == "user"
+    assert all(one != other for one, other in pairwise(roles))
+    for tool in body.get("tools", ()):
+        types.Tool.model_validate(tool)
+    if "systemInstruction" in body:
+        types.Content.model_validate(body["systemInstruction"])
+    if "toolConfig" in body:
+        types.ToolConfig.model_validate(body["toolConfig"])
+    if "generationConfig" in body:
+        types.GenerationConfig.model_validate(body["generationConfig"])
+
+
 def encode(events: Iterable[Event], *, sse: bool = True, model: str = "shown") -> bytes:
     encoder = AnswerEncoder(REQUEST, model, sse=sse)
     return b"".join([encoder.push(event) for event in events] + [encoder.finish()])
@@ -70,7 +91,7 @@ def decode(raw: bytes, cuts: Iterable[int] = ()) -> list[Event]:
     decoder = AnswerDecoder()
     edges = [0, *sorted(cut for cut in cuts if cut <= len(raw)), len(raw)]
     events: list[Event] = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         events.extend(decoder.feed(raw[start:end]))
     events.extend(decoder.finish())
     assert decoder.feed(b"data: {}\n\n") == decoder.finish() == []

@@ -68,24 +68,30 @@ def _check_grammar(chunks: list[dict[str, Any]]) -> None:
     assert all(call[call["type"]]["name"] is not None for call in heads)
 
 
-def message_of(raw: bytes) -> dict[str, Any]:
-    """The choice that the SDK's accumulator (`chat.completions.stream`) makes of a stream, without list indexes."""
+def accumulated(raw: bytes) -> dict[str, Any]:
+    """What the SDK's accumulator (`chat.completions.stream`) makes of a stream; see `told`."""
     with (
         _client(raw, "text/event-stream") as client,
         client.chat.completions.stream(model="m", messages=[]) as stream,
     ):
         for _ in stream:
             pass
-        snapshot = stream.current_completion_snapshot.model_dump(
-            mode="json", exclude_unset=True, warnings=False
+        return told(
+            stream.current_completion_snapshot.model_dump(mode="json", exclude_none=True, warnings=False)
         )
-    choice = snapshot["choices"][0]
-    for entries in choice["message"].values():
+
+
+def told(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The message of a completion, without nulls and list indexes, and with what else it says of the answer."""
+    [choice] = body["choices"]
+    message = {
+        key: value for key, value in choice["message"].items() if value is not None and key != "parsed"
+    }
+    for entries in message.values():
         for entry in entries if isinstance(entries, list) else ():
             entry.pop("index", None)
             entry.get("function", {}).pop("parsed_arguments", None)
-    choice["message"].pop("parsed", None)
-    return {**choice, "usage": snapshot.get("usage")}
+    return {**message, "finish_reason": choice["finish_reason"], "usage": body.get("usage")}
 
 
 def errors_of(raw: bytes) -> openai.APIError | None:
