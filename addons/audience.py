@@ -39,7 +39,8 @@ _SILENT_ADDONS = (
 def is_present() -> bool:
     """Look at the addons and options as they are now."""
     options = ctx.options
-    if options.flow_detail > 0 or len(options.scripts) > 1:
+    # Only mitmdump has `flow_detail`; the other programs show every flow.
+    if "flow_detail" not in options or options.flow_detail > 0 or len(options.scripts) > 1:
         return True
     if any(not isinstance(addon, _SILENT_ADDONS) for addon in ctx.master.addons.chain):
         return True

@@ -114,7 +114,7 @@ def _environment(home: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.lower().endswith("_proxy") and not name.startswith("XDG_")
     }
-    return kept | {"HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return kept | {"HOME": str(home)}
 
 
 def _listening_port(process: subprocess.Popen[bytes], log: Path) -> int:

@@ -22,13 +22,24 @@ class Transport(Protocol):
         ...
 
 
-class RunningAttempt:
-    """A response that is being read. Every way of reading it ends the attempt and tells the observer."""
+class Verdict(Protocol):
+    """Who wants to know how an attempt went; is told once by whoever knows first."""
 
-    def __init__(self, exchange: Exchange, record: Attempt, response: UpstreamResponse) -> None:
+    def served(self) -> None: ...
+    def failed(self, error: GatewayError) -> None: ...
+    def abandoned(self) -> None: ...
+
+
+class RunningAttempt:
+    """A response that is being read. Every way of reading it ends the attempt, and tells the observer and the verdict."""
+
+    def __init__(
+        self, exchange: Exchange, record: Attempt, response: UpstreamResponse, verdict: Verdict | None
+    ) -> None:
         self.record = record
         self.response = response
         self._exchange = exchange
+        self._verdict = verdict
         self._keep_bytes = exchange.observer.body_limit_bytes
 
     async def chunks(self) -> AsyncGenerator[bytes]:
@@ -66,9 +77,23 @@ class RunningAttempt:
         if failure is not None:
             self.response.close()
         _end(self._exchange, self.record, failure)
+        if self._verdict is None:
+            return
+        if failure is None:
+            self._verdict.served()
+        elif isinstance(failure, GatewayError):
+            self._verdict.failed(failure)
+        else:
+            self._verdict.abandoned()
 
 
-async def begin(exchange: Exchange, candidate: Candidate, call: UpstreamCall, transport: Transport) -> RunningAttempt:
+async def begin(
+    exchange: Exchange,
+    candidate: Candidate,
+    call: UpstreamCall,
+    transport: Transport,
+    verdict: Verdict | None = None,
+) -> RunningAttempt:
     """Send a call and wait for the response's headers. Raises UpstreamFault, with the attempt recorded."""
     record = Attempt(
         number=len(exchange.attempts) + 1,
@@ -90,7 +115,7 @@ async def begin(exchange: Exchange, candidate: Candidate, call: UpstreamCall, tr
     record.status, record.reason, record.response_headers = response.status, response.reason, response.headers
     record.peer = response.peer
     await exchange.observer.attempt_answered(exchange, record)
-    return RunningAttempt(exchange, record, response)
+    return RunningAttempt(exchange, record, response, verdict)
 
 
 def _end(exchange: Exchange, record: Attempt, failure: BaseException | None) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
+from msgspec.structs import replace
 
 from cliproxy.access import without_keys
 from cliproxy.credentials.record import Candidate
@@ -42,11 +43,8 @@ class ClientCall:
     def request(self) -> Request:
         """The body in the wire model, decoded once. Raises ClientFault."""
         if self._decoded is None:
-            body = json.loads_object(self.body, "the body")
-            self._decoded = self._decode(body)
-            if self.reasoning:
-                self._decoded.reasoning = self.reasoning
-        return self._decoded
+            self._decoded = self._decode(json.loads_object(self.body, "the body"))
+        return replace(self._decoded, reasoning=self.reasoning) if self.reasoning else self._decoded
 
     def _decode(self, body: Json) -> Request:
         route = self.route

@@ -6,12 +6,13 @@ ledger) reads them through an `Observer`.
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from multidict import CIMultiDict
 
+from cliproxy.wire.errors import UpstreamFault
 from cliproxy.wire.model import Format, Usage
 
 Headers = CIMultiDict[str]
@@ -34,13 +35,34 @@ class ClientRequest:
     """The operator sent it (a replay in mitmweb): needs no client key."""
 
 
+class ByteStream(Protocol):
+    """A body that is still coming. Whoever holds it reads it to its end or closes it."""
+
+    def __aiter__(self) -> "ByteStream": ...
+    async def __anext__(self) -> bytes: ...
+    async def aclose(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Answer:
     """What the client gets. A streaming body that raises `AnswerCut` must not look complete to the client."""
 
     status: int
     headers: Headers
-    body: bytes | AsyncGenerator[bytes]
+    body: bytes | ByteStream
+
+    async def close(self) -> None:
+        """Give the answer up unread."""
+        if not isinstance(self.body, bytes):
+            await self.body.aclose()
+
+
+class EmptyAnswer(UpstreamFault):
+    """The upstream said nothing at all: worth another try, and the client's answer when there is none."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__("the upstream's answer is empty")
+        self.answer = answer
 
 
 class AnswerCut(Exception):
@@ -140,5 +162,7 @@ class Exchange:
     model: str = ""
     """As the client asked for it."""
     attempts: list[Attempt] = field(default_factory=list)
+    served_by: str = ""
+    """`provider/model` of the attempt that answered."""
     dropped: list[str] = field(default_factory=list)
     """What the upstream's format could not say."""

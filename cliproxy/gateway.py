@@ -8,7 +8,7 @@
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from cliproxy.access import Access, without_keys
@@ -17,16 +17,20 @@ from cliproxy.call import ClientCall, read_body, read_call, with_model
 from cliproxy.config.schema import Config
 from cliproxy.counting import count_call, counted
 from cliproxy.credentials.from_config import credentials_of
-from cliproxy.credentials.pool import Pool
+from cliproxy.credentials.outcome import TRANSIENT_S
+from cliproxy.credentials.pool import Ask, Pool
 from cliproxy.credentials.record import Candidate
+from cliproxy.dispatch import Dispatch, Limits, Trial
 from cliproxy.exchange import Answer, ClientRequest, Exchange, Headers, NoObserver, Observer
 from cliproxy.providers.call import Purpose, UpstreamCall
 from cliproxy.providers.demo import DemoTransport
-from cliproxy.relay import EVENT_STREAM, JSON, Passing, Relay, StreamRelay, Translating, media_type, stream_type
+from cliproxy.relay import EVENT_STREAM, JSON, NativeRefusal, Passing, Relay, StreamRelay, Translating, media_type, stream_type
 from cliproxy.routes import Operation, Route, error_format, match
 from cliproxy.routing.catalogue import Catalogue
+from cliproxy.routing.chains import Chains
 from cliproxy.routing.listing import get_model, list_models
 from cliproxy.routing.registry import Registry, builtin_registry
+from cliproxy.session import session_of
 from cliproxy.transport.client import HttpTransport
 from cliproxy.transport.headers import forwarded, returned
 from cliproxy.wire import json
@@ -38,6 +42,7 @@ MAX_ANSWER_BYTES = 512 * 1024 * 1024
 """A whole answer is held in memory; images in base64 are large."""
 MAX_ERROR_BYTES = 1024 * 1024
 
+AttemptOn = Callable[[Exchange, ClientCall, Trial], Awaitable[Answer]]
 
 class Gateway:
     """One configuration of the gateway with its connections. Lives on one event loop."""
@@ -54,6 +59,10 @@ class Gateway:
         self._transport = transport
         self._demo = DemoTransport()
         self._pool = pool or Pool()
+        self._pool.configure(config.upstream_strategy.order or config.routing.strategy, config.routing.session_affinity_ttl)
+        transient_s = config.transient_error_cooldown_seconds
+        self._transient_s = None if transient_s < 0 else float(transient_s or TRANSIENT_S)
+        self._chains = Chains(config.models)
         self._access = Access(config.api_keys)
         self._catalogue = Catalogue(
             credentials_of(config), registry or builtin_registry(), force_prefix=config.force_model_prefix
@@ -84,22 +93,44 @@ class Gateway:
     async def _generate(self, exchange: Exchange, route: Route) -> Answer:
         call = await read_call(exchange.request, route, self._config.max_request_body_bytes)
         exchange.format, exchange.model = call.route.format, call.model
-        resolution = self._catalogue.resolve(call.model)
-        call.reasoning = resolution.reasoning
-        candidate = next(self._pool.order(resolution.name, resolution.candidates))
-        return await self._ask(exchange, call, candidate)
+        return await self._dispatched(exchange, call, self._ask)
 
-    async def _ask(self, exchange: Exchange, call: ClientCall, candidate: Candidate) -> Answer:
-        """One attempt. Raises UpstreamFault while what went wrong can still be told as an HTTP error."""
+    async def _dispatched(self, exchange: Exchange, call: ClientCall, attempt: AttemptOn, *, counting: bool = False) -> Answer:
+        """Try the model's targets, and each target's candidates, until one answers."""
+        chain = self._chains.of(call.model)
+        session = session_of(exchange.request, call) if self._config.routing.session_affinity else ""
+        for number, name in enumerate(chain.targets, 1):
+            resolution = self._catalogue.resolve(name)
+            call.reasoning = resolution.reasoning
+            dispatch = Dispatch(
+                self._pool,
+                Ask(resolution.groups, resolution.name, session),
+                Limits.of(self._config, stream=call.stream),
+                partial(attempt, exchange, call),
+                transient_s=self._transient_s,
+                counting=counting,
+            )
+            try:
+                return await dispatch.run()
+            except GatewayError as error:
+                if number == len(chain.targets) or not chain.goes_on(error, dispatch.failures):
+                    raise
+        raise AssertionError("a chain has targets")
+
+    async def _ask(self, exchange: Exchange, call: ClientCall, trial: Trial) -> Answer:
+        """One attempt. Raises GatewayError while what went wrong can still be told as an HTTP error."""
+        candidate = trial.candidate
         relay, upstream_call = self._plan(exchange, call, candidate)
-        attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate))
+        attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate), trial)
+        self._pool.note_headroom(candidate, attempt.response.headers)
         kind = media_type(attempt.response.headers)
         if attempt.response.status >= 300:
-            return await _refused(attempt, relay)
+            raise await _refusal(attempt, relay)
         if call.stream and (kind == EVENT_STREAM or (isinstance(relay, Passing) and not call.sse and kind == JSON)):
             answer = await _streamed(attempt, relay, call)
         else:
             answer = await _whole(attempt, relay, call, kind)
+        answer.headers["x-cliproxy-served-by"] = f"{candidate.credential.provider}/{candidate.model}"
         if self._config.debug and exchange.dropped:
             answer.headers["x-cliproxy-dropped"] = "; ".join(exchange.dropped).encode("ascii", "replace").decode()
         return answer
@@ -132,20 +163,25 @@ class Gateway:
     async def _count_tokens(self, exchange: Exchange, route: Route) -> Answer:
         call = await read_call(exchange.request, route, self._config.max_request_body_bytes)
         exchange.model = call.model
-        resolution = self._catalogue.resolve(call.model)
-        candidate = next(self._pool.order(resolution.name, resolution.candidates))
+        try:
+            return await self._dispatched(exchange, call, self._count, counting=True)
+        except UpstreamFault:
+            # A count is advice: better an estimate than a client that cannot go on.
+            return _json_answer(200, *call.count_answer(None))
+
+    async def _count(self, exchange: Exchange, call: ClientCall, trial: Trial) -> Answer:
+        """One attempt at counting; an upstream without a counter is spared it."""
+        candidate = trial.candidate
         upstream_call = count_call(call, candidate, forwarded(exchange.request.headers))
-        count = None
-        if upstream_call:
-            try:
-                attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate))
-                body = await attempt.read(MAX_ERROR_BYTES)
-                attempt.end()
-                count = counted(upstream_call.format, attempt.response, body)
-            except UpstreamFault:
-                # A count is advice: better an estimate than a client that cannot go on.
-                count = None
-        return _json_answer(200, *call.count_answer(count))
+        if upstream_call is None:
+            trial.abandoned()
+            return _json_answer(200, *call.count_answer(None))
+        attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate), trial)
+        if attempt.response.status >= 300:
+            raise await _refusal(attempt, Passing(upstream_call.format))
+        body = await attempt.read(MAX_ERROR_BYTES)
+        attempt.end()
+        return _json_answer(200, *call.count_answer(counted(upstream_call.format, attempt.response, body)))
 
     # ------------------------------------------------------------ everything else
 
@@ -196,7 +232,27 @@ async def _streamed(attempt: RunningAttempt, relay: Relay, call: ClientCall) -> 
         headers = returned(attempt.response.headers)
     else:
         headers = Headers({"content-type": stream_type(call.sse), "cache-control": "no-cache"})
-    return Answer(200, headers, _chain(first, slices))
+    return Answer(200, headers, _Begun(first, slices))
+
+
+class _Begun:
+    """A stream whose first bytes were read ahead."""
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> "_Begun":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        await self._rest.aclose()
 
 
 async def _slices(attempt: RunningAttempt, stream: StreamRelay) -> AsyncGenerator[bytes]:
@@ -224,13 +280,6 @@ async def _slices(attempt: RunningAttempt, stream: StreamRelay) -> AsyncGenerato
         attempt.end(stream.usage, stream.finish_reason, failure)
 
 
-async def _chain(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    async with aclosing(rest):
-        yield first
-        async for chunk in rest:
-            yield chunk
-
-
 async def _whole(attempt: RunningAttempt, relay: Relay, call: ClientCall, kind: str) -> Answer:
     body = await attempt.read(MAX_ANSWER_BYTES)
     try:
@@ -246,16 +295,16 @@ async def _whole(attempt: RunningAttempt, relay: Relay, call: ClientCall, kind: 
     return Answer(200, Headers({"content-type": stream_type(call.sse) if call.stream else JSON}), out)
 
 
-async def _refused(attempt: RunningAttempt, relay: Relay) -> Answer:
-    """An upstream's error status: passed on as it is in the same format, else told in the client's."""
+async def _refusal(attempt: RunningAttempt, relay: Relay) -> GatewayError:
+    """An upstream's error status as an error, with the upstream's own words for a client of the same format."""
     response = attempt.response
     body = await attempt.read(MAX_ERROR_BYTES)
-    attempt.end()
     if response.status < 400:
-        raise UpstreamGarbled(f"the upstream answered {response.status} (a redirect) where an answer was due")
-    if isinstance(relay, Passing) and media_type(response.headers) == JSON:
-        return Answer(response.status, returned(response.headers), body)
-    raise relay.refusal(response.status, response.headers, body)
+        error: GatewayError = UpstreamGarbled(f"the upstream answered {response.status} (a redirect) where an answer was due")
+    else:
+        error = relay.refusal(response.status, response.headers, body)
+    attempt.end(failure=error)
+    return error
 
 
 async def _passed_on(attempt: RunningAttempt) -> AsyncGenerator[bytes]:
@@ -301,9 +350,12 @@ def _named_model(body: bytes) -> str:
 
 
 def error_answer(error: GatewayError, format_: Format) -> Answer:
-    """An error as a client of `format_` expects it."""
-    status, body = CODECS[format_].encode_error(error)
-    answer = _json_answer(status, body)
+    """An error as a client of `format_` expects it; an upstream's own, in that format, as it came."""
+    if isinstance(error, NativeRefusal) and error.format == format_:
+        answer = Answer(error.status, returned(error.native_headers), error.native_body)
+    else:
+        status, body = CODECS[format_].encode_error(error)
+        answer = _json_answer(status, body)
     if error.retry_after_s is not None:
         answer.headers["retry-after"] = str(max(1, round(error.retry_after_s)))
     return answer

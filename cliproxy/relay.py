@@ -48,6 +48,25 @@ class StreamRelay(Protocol):
         ...
 
 
+class NativeRefusal(UpstreamRefused):
+    """An upstream's error in the client's own format: `native_body` and `native_headers` can be passed on as they came."""
+
+    def __init__(self, error: UpstreamRefused, format_: Format, headers: Headers, body: bytes) -> None:
+        super().__init__(
+            error.message,
+            status=error.status,
+            code=error.code,
+            kind=error.kind,
+            param=error.param,
+            retry_after_s=error.retry_after_s,
+            headers=error.headers,
+            body=error.body,
+        )
+        self.format: Format = format_
+        self.native_headers = headers
+        self.native_body = body
+
+
 class PassingStream:
     """The upstream's stream, byte for byte, in whole frames: a cut one is never passed on, but replaced by an error event."""
 
@@ -134,8 +153,9 @@ class Passing:
         return body
 
     def refusal(self, status: int, headers: Headers, body: bytes) -> UpstreamRefused:
-        """An error status that is not in the format."""
-        return _refusal(self._format, status, headers, body)
+        """An upstream's error, which its client reads as it is."""
+        error = _refusal(self._format, status, headers, body)
+        return NativeRefusal(error, self._format, headers, body) if media_type(headers) == JSON else error
 
 
 class TranslatedStream:

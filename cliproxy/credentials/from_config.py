@@ -32,6 +32,7 @@ def _keyed(config: Config) -> Iterator[Credential]:
                 continue
             base_url = entry.base_url or _configured_url(config, provider) or default_url
             yield _credential(
+                config,
                 entry,
                 provider,
                 format_,
@@ -49,6 +50,7 @@ def _compatible(config: Config) -> Iterator[Credential]:
             continue
         for key in entry.api_key_entries or (None,):
             yield _credential(
+                config,
                 entry,
                 entry.name,
                 entry.wire,
@@ -61,6 +63,7 @@ def _compatible(config: Config) -> Iterator[Credential]:
 
 
 def _credential(
+    config: Config,
     entry: Upstream | OpenAICompatibility,
     provider: str,
     format_: Format,
@@ -81,6 +84,10 @@ def _credential(
         excluded=tuple(name.lower() for name in entry.excluded_models),
         priority=entry.priority,
         weight=weight,
+        max_concurrent=entry.max_concurrent,
+        request_retry=entry.request_retry,
+        cools=not (config.disable_cooling if entry.disable_cooling is None else entry.disable_cooling),
+        error_rules=entry.request_scoped_errors,
         headers=dict(entry.headers),
         proxy_url=proxy_url,
         # Codex upstreams answer streams for certain and whole bodies only sometimes; CLIProxyAPI asks them likewise.

@@ -1,10 +1,11 @@
 """One key or account of the user's, with all that the gateway needs to know to call its upstream."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from cliproxy.config.schema import ErrorRule
 from cliproxy.secrets import mask
 from cliproxy.wire.model import Format, ModelFacts, ThinkingFacts
 
@@ -45,6 +46,13 @@ class Credential:
     """Patterns, lower case."""
     priority: int = 0
     weight: int = 1
+    max_concurrent: int = 0
+    """Requests that may be under way at once; 0: any number."""
+    request_retry: int | None = None
+    """Further rounds for this one; None: as the top level says."""
+    cools: bool = True
+    """False: its failures never sideline it."""
+    error_rules: tuple[ErrorRule, ...] = ()
     headers: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     """Extra headers; `$Name` copies the client's header, None removes one."""
     proxy_url: str = field(default="", repr=False)
@@ -82,3 +90,26 @@ class Candidate:
     """As the upstream calls it; empty where the call has no model."""
     facts: ModelFacts
     force_mapping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Candidates of one priority for one model: equally good, in the order of the config."""
+
+    candidates: tuple[Candidate, ...]
+    key: str
+    """The same for the same candidates, in whichever configuration."""
+
+    @classmethod
+    def of(cls, name: str, candidates: tuple[Candidate, ...]) -> "Group":
+        """name: the client's for the model."""
+        members = "\0".join(f"{c.credential.id}*{c.credential.weight}" for c in candidates)
+        return cls(candidates, f"{name}:{hashlib.sha256(members.encode()).hexdigest()[:16]}")
+
+
+def grouped(name: str, candidates: Iterable[Candidate]) -> tuple[Group, ...]:
+    """Candidates by priority, highest first."""
+    by_priority: dict[int, list[Candidate]] = {}
+    for candidate in candidates:
+        by_priority.setdefault(candidate.credential.priority, []).append(candidate)
+    return tuple(Group.of(name, tuple(by_priority[priority])) for priority in sorted(by_priority, reverse=True))

@@ -9,11 +9,14 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cliproxy.credentials.record import Candidate, Credential, OfferedModel
+from cliproxy.credentials.record import Candidate, Credential, Group, OfferedModel, grouped
 from cliproxy.routing.registry import Registry
 from cliproxy.wire.errors import ClientFault
 from cliproxy.wire.model import Format, ModelFacts, ReasoningIntent
 from cliproxy.wire.reasoning import parse_suffix
+
+MAX_REMEMBERED = 10_000
+"""Names that are resolved once only; a client that invents names must not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,8 @@ class Resolution:
 
     name: str
     """Without the thinking suffix."""
-    candidates: tuple[Candidate, ...]
-    """In the order of the config; never empty."""
+    groups: tuple[Group, ...]
+    """Who can serve it, by priority; never empty."""
     reasoning: ReasoningIntent | None
     """What the suffix asks for."""
 
@@ -48,20 +51,28 @@ class Catalogue:
         self._by_name: dict[str, list[Candidate]] = {}
         self._by_prefix: dict[str, list[tuple[Credential, OfferedModel]]] = {}
         self._listed: dict[str, ListedModel] = {}
+        self._resolved: dict[str, Resolution] = {}
         for credential in credentials:
             for offered in self._offers(credential):
                 self._add(credential, offered, force_prefix)
 
     def resolve(self, name: str) -> Resolution:
         """Find who can serve a model. Raises ClientFault (404), naming the nearest known models."""
-        exact = self._find(name)
-        if exact:
-            return Resolution(name, exact, None)
+        resolution = self._resolved.get(name)
+        if resolution is None:
+            resolution = self._resolve(name)
+            if len(self._resolved) < MAX_REMEMBERED:
+                self._resolved[name] = resolution
+        return resolution
+
+    def _resolve(self, name: str) -> Resolution:
+        if exact := self._find(name):
+            return Resolution(name, grouped(name, exact), None)
         bare, intent = parse_suffix(name)
         candidates = self._find(bare) if bare != name else ()
         if not candidates:
             raise ClientFault(self._unknown(bare), status=404, code="model_not_found", param="model")
-        return Resolution(bare, candidates, intent)
+        return Resolution(bare, grouped(bare, candidates), intent)
 
     def speaking(self, formats: Iterable[Format]) -> tuple[Candidate, ...]:
         """All credentials of the given upstream formats, for calls that have no model; best format first."""

@@ -75,7 +75,7 @@ class UpstreamFault(GatewayError):
 class UpstreamRefused(UpstreamFault):
     """The upstream answered with an error.
 
-    headers: its response headers, lower-case names. body: its raw body, for a client of the same format.
+    headers: its response headers, lower-case names. body: its raw body, as it came.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """What the formats call the same picture, document or sound: data URLs, media types, file extensions."""
 
 import base64
+import struct
 from urllib.parse import unquote_to_bytes
 
 from cliproxy.wire.model import Media
@@ -90,3 +91,52 @@ def audio_mime(format: str) -> str:
     """The media type for OpenAI's word for an audio format."""
     word = format.lower()
     return f"audio/{_AUDIO_SUBTYPES.get(word, word)}"
+
+
+_HEADER_CHARS = 120_000
+"""As far into a JPEG as its size may stand, after thumbnails and colour profiles."""
+
+
+def image_size(data: str) -> tuple[int, int] | None:
+    """Width and height in pixels of a PNG, JPEG, GIF or WebP image in base64, or None where they are not to be found."""
+    try:
+        head = base64.b64decode(data[:_HEADER_CHARS])
+    except ValueError:
+        return None
+    if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) >= 24:
+        size = struct.unpack(">II", head[16:24])
+    elif head[:6] in (b"GIF87a", b"GIF89a") and len(head) >= 10:
+        size = struct.unpack("<HH", head[6:10])
+    elif head[:2] == b"\xff\xd8":
+        size = _jpeg_size(head)
+    elif head[:4] == b"RIFF" and head[8:12] == b"WEBP" and len(head) >= 30:
+        size = _webp_size(head)
+    else:
+        return None
+    return (size[0], size[1]) if size is not None and size[0] and size[1] else None
+
+
+def _jpeg_size(head: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 <= len(head) and head[at] == 0xFF:
+        marker = head[at + 1]
+        # Start-of-frame markers; C4, C8 and CC among them mean something else.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", head[at + 5 : at + 9])
+            return width, height
+        at += 2 + struct.unpack(">H", head[at + 2 : at + 4])[0]
+    return None
+
+
+def _webp_size(head: bytes) -> tuple[int, int] | None:
+    match head[12:16]:
+        case b"VP8X":
+            return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+        case b"VP8L":
+            bits = int.from_bytes(head[21:25], "little")
+            return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        case b"VP8 ":
+            width, height = struct.unpack("<HH", head[26:30])
+            return width & 0x3FFF, height & 0x3FFF
+        case _:
+            return None

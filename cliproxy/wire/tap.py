@@ -4,6 +4,8 @@ Only the frames that can say something of these are decoded, by the format's own
 goes wrong for nobody: the bytes pass on whatever the tap makes of them.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from cliproxy.wire import json
@@ -51,6 +53,7 @@ class UsageTap:
         self._decisive = _DECISIVE[format]
         self._usage = _USAGE[format]
         self._latest_usage = b""
+        self._over = False
         self._arrived = False
         """Something but white space has come."""
         self._begun = False
@@ -76,8 +79,25 @@ class UsageTap:
 
     def feed(self, chunk: bytes) -> None:
         """Look at 0..n bytes of the body, without its content encoding, cut anywhere."""
-        if self.ended or self.failure is not None or not chunk:
-            return
+        if chunk and not self._over:
+            self._safely(self._feed, chunk)
+
+    def finish(self) -> None:
+        """The body is over."""
+        if not self._over:
+            self._safely(self._finish)
+
+    def _safely(self, look: Callable[..., None], *args: bytes) -> None:
+        try:
+            look(*args)
+        except GatewayError as error:
+            self.failure = error
+            self._over = True
+        except Exception:
+            # An answer that the tap does not understand is still the client's: the tap goes blind, no more.
+            self._over = True
+
+    def _feed(self, chunk: bytes) -> None:
         if not self._arrived:
             first = chunk.lstrip()[:1]
             self._arrived = first != b""
@@ -91,21 +111,13 @@ class UsageTap:
                 self._latest_usage = chunk
             return
         self._aligned = ends_a_frame
-        try:
-            frames = self._parser.feed(chunk)
-        except GatewayError as error:
-            self.failure = error
-            return
-        for each in frames:
+        for each in self._parser.feed(chunk):
             self._look(each.data, each.name)
 
-    def finish(self) -> None:
-        """The body is over."""
-        if self.ended or self.failure is not None:
-            return
+    def _finish(self) -> None:
         for each in self._parser.finish():
             self._look(each.data, each.name)
-        if not self.ended and self.failure is None:
+        if not self._over:
             self._take(self._decoder.feed(self._latest_usage))
             self._take(self._decoder.finish())
 
@@ -123,7 +135,7 @@ class UsageTap:
             self._look(bytes(element), "")
 
     def _look(self, data: bytes, name: str) -> None:
-        if self.ended:
+        if self._over:
             return
         data = data.replace(b"\n", b" ").replace(b"\r", b" ")
         if not self._begun or _says(data, self._decisive):
@@ -143,11 +155,12 @@ class UsageTap:
                     if event.usage is not None:
                         merge_usage(self.usage, event.usage)
                 case Finish():
-                    self.ended = True
+                    self.ended = self._over = True
                     # The frames with the calls were not decoded, so that the origin's own word counts.
                     self.finish_reason = "tool" if event.raw in _TOOL_WORDS else event.reason
                 case Failure(error):
                     self.failure = error
+                    self._over = True
                     self.ended = not isinstance(error, UpstreamCut | UpstreamGarbled)
                 case _:
                     pass

@@ -18,7 +18,7 @@ from cliproxy.wire.anthropic.vocabulary import (
     stop_reason,
     usage_json,
 )
-from cliproxy.wire.errors import GatewayError, UpstreamCut
+from cliproxy.wire.errors import UpstreamCut
 from cliproxy.wire.fold import merge_usage
 from cliproxy.wire.json import dumps, dumps_text, loads
 from cliproxy.wire.model import (
@@ -166,7 +166,7 @@ class AnswerEncoder:
         self._ended = True
 
     def _failure(self, event: Failure) -> None:
-        self._out.append(error_event(event.error))
+        self._out.append(frame(dumps(encode_error(event.error)[1]), "error"))
         self._ended = True
 
     # ------------------------------------------------------------ parts, one at a time
@@ -226,6 +226,8 @@ class AnswerEncoder:
             self._say(shown, event.text)
 
     def _signed(self, event: Signed) -> None:
+        # A text's own signature is not written: Gemini can do without it, and a block behind the last text
+        # would hide that text from clients that show the last block.
         if self._open is not None:
             self._open.carrier = event.carrier
 
@@ -287,7 +289,7 @@ class AnswerEncoder:
     def _argue(self, shown: _Part, call: ToolCall, text: str) -> None:
         """Write arguments through once they show to be an object's; anything else is judged at its end.
 
-        An object that is whole already waits for that end too: its signature may yet come, which goes before it.
+        An object that is whole already waits for that end too: its signature may yet come, to go before it.
         """
         shown.held.append(text)
         arguments = "".join(shown.held).lstrip()
@@ -336,10 +338,6 @@ def encode_answer(answer: Answer, request: Request, model: str) -> Json:
     reason = stop_reason(answer.finish, called=any(isinstance(part, ToolCall) for part in answer.parts))
     sequence = answer.stop_sequence if reason == "stop_sequence" else None
     return _message(answer.id, model, content, reason, sequence, answer.usage)
-
-
-def error_event(error: GatewayError) -> bytes:
-    return frame(dumps(encode_error(error)[1]), "error")
 
 
 def _message(

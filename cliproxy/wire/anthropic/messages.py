@@ -28,7 +28,7 @@ from cliproxy.wire.model import (
     Turn,
 )
 
-IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+_IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 THINKING_TYPES = ("thinking", "redacted_thinking")
 
 _FIRST_WORD = "."
@@ -236,7 +236,7 @@ def media_block(part: Media) -> Json:
         if part.name:
             block["title"] = part.name
         return with_cache(block, part.cache)
-    raise UnsupportedContent(part.kind, "Anthropic")
+    raise UnsupportedContent(part.kind, "Claude")
 
 
 def _image_source(part: Media) -> Json:
@@ -244,8 +244,8 @@ def _image_source(part: Media) -> Json:
         return _remote_source(part)
     mime = (part.mime or media.mime_of(part.name or "") or "image/png").lower()
     mime = "image/jpeg" if mime == "image/jpg" else mime
-    if mime not in IMAGE_TYPES:
-        raise UnsupportedContent(f"an image of the type {mime}", "Anthropic")
+    if mime not in _IMAGE_TYPES:
+        raise UnsupportedContent(f"an image of the type {mime}", "Claude")
     return {"type": "base64", "media_type": mime, "data": part.data}
 
 
@@ -262,7 +262,7 @@ def _document_source(part: Media) -> Json:
             return _plain_text(base64.b64decode(part.data).decode())
         except (binascii.Error, ValueError):
             pass
-    raise UnsupportedContent(f"a document of the type {mime}", "Anthropic")
+    raise UnsupportedContent(f"a document of the type {mime}", "Claude")
 
 
 def _plain_text(text: str) -> Json:
@@ -271,9 +271,9 @@ def _plain_text(text: str) -> Json:
 
 def _remote_source(part: Media) -> Json:
     if part.origin not in (None, FORMAT):
-        raise UnsupportedContent(f"a file that was uploaded to another vendor ({part.origin})", "Anthropic")
+        raise UnsupportedContent(f"a file that was uploaded to another vendor ({part.origin})", "Claude")
     if part.url is not None and part.url.startswith(("https://", "http://")):
         return {"type": "url", "url": part.url}
     if part.file_id is not None and part.origin == FORMAT:
         return {"type": "file", "file_id": part.file_id}
-    raise UnsupportedContent(f"{part.kind} content that is neither data nor a web address", "Anthropic")
+    raise UnsupportedContent(f"{part.kind} content that is neither data nor a web address", "Claude")

@@ -24,7 +24,7 @@ ID_LIMIT = 64
 LEGAL = "a-zA-Z0-9_-"
 """Characters of a tool's name and of an id, as the inside of a regex class."""
 
-FINISH_REASONS: dict[str, FinishReason] = {
+_FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop_sequence",
     "max_tokens": "length",
@@ -59,7 +59,7 @@ _VERSION = re.compile(r"_\d{8}$")
 
 def finish_reason(stop_reason: str | None, *, called: bool) -> FinishReason:
     """`called`: the answer holds a call for the client, which some upstreams end with `end_turn`."""
-    reason = FINISH_REASONS.get(stop_reason or "", "stop")
+    reason = _FINISH_REASONS.get(stop_reason or "", "stop")
     return "tool" if called and reason == "stop" else reason
 
 

@@ -23,7 +23,7 @@ def encode_count_request(request: Request, facts: ModelFacts) -> Encoded:
 def decode_count(body: Json) -> int:
     """The tokens that an upstream counted. Raises UpstreamGarbled when it says none."""
     tokens = body.get("totalTokens")
-    if not isinstance(tokens, int):
+    if not isinstance(tokens, int) or isinstance(tokens, bool):
         raise UpstreamGarbled("the upstream's token count has no totalTokens")
     return tokens
 

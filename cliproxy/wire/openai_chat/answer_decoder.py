@@ -167,12 +167,11 @@ def _take(reading: "_Reading", name: str, data: bytes) -> None:
         reading.end(complete=reading.has_begun)
     elif data and not data.isspace():
         try:
-            chunk = _decode_chunk(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            if name not in ("", "message"):
-                return
-            chunk = _decode_leniently(data)
-        reading.take(chunk)
+            reading.take(_decode(data))
+        except UpstreamGarbled:
+            # An event with a name of its own is none of ours, unless it looks like it.
+            if name in ("", "message"):
+                raise
 
 
 def _error_payload(data: bytes) -> Any:
@@ -182,8 +181,12 @@ def _error_payload(data: bytes) -> Any:
         return data.decode("utf-8", "replace")
 
 
-def _decode_leniently(data: bytes) -> _Chunk:
-    """For what msgspec refuses and Python takes, and for numbers in strings."""
+def _decode(data: bytes) -> _Chunk:
+    try:
+        return _decode_chunk(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    # What msgspec refuses and Python takes, and numbers in strings.
     try:
         return msgspec.convert(loads(data), _Chunk, strict=False)
     except (ValueError, RecursionError) as error:

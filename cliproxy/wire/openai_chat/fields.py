@@ -16,7 +16,7 @@ _NAMES: dict[type, str] = {
 
 
 class Fields:
-    """An object of the body: the body itself, or what its parent holds under `key`, perhaps in a list there."""
+    """The body, or an object in it: what its parent holds under `key`, perhaps in a list there."""
 
     __slots__ = ("_index", "_key", "_parent", "object")
 

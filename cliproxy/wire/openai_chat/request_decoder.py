@@ -40,21 +40,13 @@ from cliproxy.wire.openai_chat.vocabulary import (
 from cliproxy.wire.reasoning import EFFORTS
 
 _TYPED = frozenset(
-    {
-        *("model", "messages", "stream", "stream_options", "user", "metadata", "service_tier", "store"),
-        *("tools", "functions", "tool_choice", "function_call", "parallel_tool_calls", "web_search_options"),
-        *("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "seed", "n"),
-        *(
-            "presence_penalty",
-            "frequency_penalty",
-            "logprobs",
-            "top_logprobs",
-            "response_format",
-            "verbosity",
-        ),
-        *("reasoning_effort", "reasoning", "thinking", "enable_thinking", "modalities", "prompt_cache_key"),
-        "safety_identifier",
-    }
+    """
+    model messages stream stream_options user safety_identifier metadata service_tier store prompt_cache_key
+    tools functions tool_choice function_call parallel_tool_calls web_search_options
+    max_tokens max_completion_tokens temperature top_p top_k stop seed n presence_penalty frequency_penalty
+    logprobs top_logprobs response_format verbosity modalities
+    reasoning_effort reasoning thinking enable_thinking
+    """.split()
 )
 """Top-level fields that have their place in `Request`; all others are its extras."""
 
@@ -68,10 +60,8 @@ def decode_request(body: Json, *, model: str | None = None, stream: bool | None 
     system, turns = _conversation(top)
     streams = bool(top.boolean("stream")) if stream is None else stream
     options = top.child("stream_options")
-    output, extras = (
-        _output(top),
-        {key: body[key] for key in body if key not in _TYPED and body[key] is not None},
-    )
+    output = _output(top)
+    extras = {key: value for key, value in body.items() if key not in _TYPED and value is not None}
     if output is None and body.get("response_format") is not None:
         extras["response_format"] = body["response_format"]
     user, safety_identifier = top.string("user"), top.string("safety_identifier")
@@ -123,7 +113,7 @@ def _conversation(top: Fields) -> tuple[list[Text | Media | Opaque], list[Turn]]
 
 
 def _turn(message: Fields, custom_calls: set[str]) -> Turn:
-    """One message. custom_calls: the ids of the custom calls so far, which results do not tell from others."""
+    """One message. custom_calls: ids of the custom calls so far, which results do not tell from others."""
     match message.required("role"):
         case "system" | "developer":
             return Turn("system", _content(message))

@@ -385,7 +385,7 @@ class _TextWriter:
         self._deltas.send(text)
 
     def cite(self, citation: Citation) -> None:
-        if citation.raw is None and citation.end is None:
+        if citation.end is None:
             # How long the text is shows at its end.
             self._of_whole_text.append(citation)
         else:

@@ -103,7 +103,8 @@ class _Encoder:
         turns = [item for turn in self.request.turns for item in self._items(turn)]
         # Pictures have no place in instructions, and an empty input is refused.
         if not turns or not all(isinstance(part, Text) for part in system[:head]):
-            texts, rest = [], [*system]
+            texts = []
+            rest = [*system]
         return "\n\n".join(texts) or None, self._items(Turn("system", rest)) + turns
 
     def _items(self, turn: Turn) -> list[Json]:
@@ -291,13 +292,16 @@ class _Encoder:
         return [written]
 
     def _tool_choice(self, choice: ToolChoice) -> str | Json:
-        if choice.mode == "named":
-            return self._chosen(choice.names[0]) if choice.names else "required"
-        if choice.mode == "allowed":
-            allowed = [self._chosen(name) for name in choice.names]
-            mode = "required" if choice.required else "auto"
-            return {"type": "allowed_tools", "mode": mode, "tools": allowed}
-        return choice.mode
+        if choice.mode not in ("named", "allowed"):
+            return choice.mode
+        if not choice.names:
+            return "required" if choice.required or choice.mode == "named" else "auto"
+        chosen = [self._chosen(name) for name in choice.names]
+        # Only some of the hosted tools can be named outside a list, and `web_search` is none of them.
+        if choice.mode == "named" and (self.own or chosen[0]["type"] in ("function", "custom")):
+            return chosen[0]
+        mode = "required" if choice.required or choice.mode == "named" else "auto"
+        return {"type": "allowed_tools", "mode": mode, "tools": chosen}
 
     def _chosen(self, name: str) -> Json:
         for tool in self.request.tools:
@@ -433,8 +437,7 @@ def _image(part: Media) -> Json:
         content["image_url"] = url
     else:
         content["file_id"] = part.file_id
-    if part.detail is not None:
-        content["detail"] = part.detail
+    content["detail"] = part.detail or "auto"
     return content
 
 

@@ -86,7 +86,7 @@ def _tool_faults(body: Json) -> list[str]:
 
 
 def _thinking_faults(body: Json) -> list[str]:
-    thinking = body.get("thinking") or {"type": "disabled"}
+    thinking: Json = body.get("thinking") or {"type": "disabled"}
     if thinking["type"] == "disabled":
         last = body["messages"][-1]
         thought = any(block["type"].endswith("thinking") for block in last["content"])
@@ -141,7 +141,10 @@ def _block_faults(block: Json) -> list[str]:
 def read_stream(raw: bytes) -> Json:
     """What the SDK accumulates from a stream. Raises its error for an `error` event."""
     with _client(raw, "text/event-stream").messages.stream(**_ANY) as stream:
-        return stream.get_final_message().model_dump(mode="json", exclude_unset=True)
+        message = stream.get_final_message().model_dump(mode="json", exclude_unset=True)
+    # The accumulator sets this itself, whether or not the stream says it.
+    del message["stop_details"]
+    return message
 
 
 def read_whole(body: Json) -> Json:
@@ -157,7 +160,9 @@ def _client(content: bytes, content_type: str) -> anthropic.Anthropic:
         return httpx2.Response(200, headers={"content-type": content_type}, content=content)
 
     http = httpx2.Client(transport=httpx2.MockTransport(answer))
-    return anthropic.Anthropic(api_key="sk-test-key", base_url="http://gateway.test", http_client=http, max_retries=0)
+    return anthropic.Anthropic(
+        api_key="sk-test-key", base_url="http://gateway.test", http_client=http, max_retries=0
+    )
 
 
 def events_of(raw: bytes) -> list[Json]:

@@ -73,8 +73,16 @@ def test_there_is_always_something_to_answer(turns: list[Turn]) -> None:
 
 
 def test_mid_conversation_instructions_become_reminders() -> None:
-    found = messages(user(Text("Q")), assistant(Text("A")), Turn("system", [Text("In French", cache=CacheHint())]), user(Text("Q2")))
-    reminder = {**text("<system-reminder>\nIn French\n</system-reminder>"), "cache_control": {"type": "ephemeral"}}
+    found = messages(
+        user(Text("Q")),
+        assistant(Text("A")),
+        Turn("system", [Text("In French", cache=CacheHint())]),
+        user(Text("Q2")),
+    )
+    reminder = {
+        **text("<system-reminder>\nIn French\n</system-reminder>"),
+        "cache_control": {"type": "ephemeral"},
+    }
     assert found[2] == ("user", [reminder, text("Q2")])
 
 
@@ -118,7 +126,9 @@ def test_ids_become_legal_alike_in_call_and_result() -> None:
     ],
 )
 def test_arguments_are_always_an_object(arguments: str, kind: Any, expected: Json) -> None:
-    found = messages(user(Text("Go")), assistant(ToolCall("c1", "f", arguments, kind)), user(ToolResult("c1", [])))
+    found = messages(
+        user(Text("Go")), assistant(ToolCall("c1", "f", arguments, kind)), user(ToolResult("c1", []))
+    )
     assert found[1][1][0]["input"] == expected
 
 
@@ -131,7 +141,10 @@ def test_arguments_are_always_an_object(arguments: str, kind: Any, expected: Jso
         ([Text("a", cache=CacheHint()), Text("b")], [text("a"), text("b")]),
         (
             [Text("a"), Media("image", "image/png", data="aWk=")],
-            [text("a"), {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aWk="}}],
+            [
+                text("a"),
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aWk="}},
+            ],
         ),
     ],
 )
@@ -146,7 +159,9 @@ def test_results_of_each_shape(parts: list[Any], content: Any) -> None:
 
 
 def test_calls_without_tools_get_declarations_that_cannot_be_called() -> None:
-    body = encoded(user(Text("Go")), assistant(ToolCall("c1", "f", "{}")), user(ToolResult("c1", [])), tools=[]).body
+    body = encoded(
+        user(Text("Go")), assistant(ToolCall("c1", "f", "{}")), user(ToolResult("c1", [])), tools=[]
+    ).body
     assert [tool["name"] for tool in body["tools"]] == ["f"]
     assert body["tool_choice"] == {"type": "none"}
 
@@ -158,7 +173,11 @@ MEDIA: list[tuple[Media, Json]] = [
     ),
     (
         Media("image", url="https://x.test/i.png", cache=CacheHint()),
-        {"type": "image", "source": {"type": "url", "url": "https://x.test/i.png"}, "cache_control": {"type": "ephemeral"}},
+        {
+            "type": "image",
+            "source": {"type": "url", "url": "https://x.test/i.png"},
+            "cache_control": {"type": "ephemeral"},
+        },
     ),
     (
         Media("image", file_id="file_1", origin="anthropic"),
@@ -166,7 +185,11 @@ MEDIA: list[tuple[Media, Json]] = [
     ),
     (
         Media("document", data="JVA=", name="report.pdf"),
-        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVA="}, "title": "report.pdf"},
+        {
+            "type": "document",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "JVA="},
+            "title": "report.pdf",
+        },
     ),
     (
         Media("document", url="https://x.test/a.pdf"),
@@ -203,7 +226,7 @@ def test_media(part: Media, block: Json) -> None:
     ],
 )
 def test_content_that_cannot_be_said_is_refused(part: Media) -> None:
-    with pytest.raises(UnsupportedContent, match="Anthropic") as caught:
+    with pytest.raises(UnsupportedContent, match="to a Claude upstream") as caught:
         encoded(user(part))
     assert caught.value.status == 400
 
@@ -212,8 +235,14 @@ def test_pictures_that_a_user_cannot_have_sent_are_sent_by_the_user_all_the_same
     """Instructions and answers may hold pictures elsewhere; here they go to the next thing that the user says."""
     picture = Media("image", url="https://x.test/i.png")
     block = {"type": "image", "source": {"type": "url", "url": "https://x.test/i.png"}}
-    found = messages(user(Text("Draw")), assistant(picture, Text("Here")), user(Text("Bluer")), system=[picture])
-    assert found == [("user", [block, text("Draw")]), ("assistant", [text("Here")]), ("user", [block, text("Bluer")])]
+    found = messages(
+        user(Text("Draw")), assistant(picture, Text("Here")), user(Text("Bluer")), system=[picture]
+    )
+    assert found == [
+        ("user", [block, text("Draw")]),
+        ("assistant", [text("Here")]),
+        ("user", [block, text("Bluer")]),
+    ]
     assert messages(user(Text("Draw")), assistant(picture))[-1] == ("user", [text("Draw"), block])
 
 
@@ -233,7 +262,13 @@ def test_own_thinking_returns_as_it_was_and_foreign_thinking_does_not() -> None:
 def test_what_ran_at_a_vendor_returns_to_that_vendor_alone() -> None:
     """class 25: a search of another vendor has no block that Anthropic would believe."""
     raw = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
-    location = {"type": "web_search_result_location", "url": "u", "title": None, "cited_text": "", "encrypted_index": "e"}
+    location = {
+        "type": "web_search_result_location",
+        "url": "u",
+        "title": None,
+        "cited_text": "",
+        "encrypted_index": "e",
+    }
     result = encoded(
         user(Text("Q")),
         assistant(
@@ -250,7 +285,10 @@ def test_what_ran_at_a_vendor_returns_to_that_vendor_alone() -> None:
 
 
 def test_refusals_are_the_assistants_words() -> None:
-    assert messages(user(Text("Q")), assistant(Refusal("No")), user(Text("Why")))[1] == ("assistant", [text("No")])
+    assert messages(user(Text("Q")), assistant(Refusal("No")), user(Text("Why")))[1] == (
+        "assistant",
+        [text("No")],
+    )
 
 
 @pytest.mark.parametrize(
@@ -265,25 +303,49 @@ def test_words_put_in_the_models_mouth_do_not_end_in_whitespace(parts: list[Part
     assert messages(user(Text("Q")), assistant(*parts))[1:] == expected
 
 
-CARRIERS = st.sampled_from([None, SIGNED, Carrier("anthropic", "redacted", "cmVk"), Carrier("gemini", "signature", "Zw==")])
+CARRIERS = st.sampled_from(
+    [None, SIGNED, Carrier("anthropic", "redacted", "cmVk"), Carrier("gemini", "signature", "Zw==")]
+)
 WORDS = st.sampled_from(["", " ", "word", "line\n"])
 HINTS = st.sampled_from([None, CacheHint(), CacheHint("1h")])
 PARTS: st.SearchStrategy[Part] = st.one_of(
     st.builds(Text, WORDS, cache=HINTS),
     st.builds(Reasoning, WORDS, CARRIERS),
     st.builds(Refusal, WORDS),
-    st.builds(ToolCall, st.sampled_from(["", "a", "b:c"]), st.sampled_from(["f", "g.h"]), st.sampled_from(["", "{}", "[", '{"a":1}']), cache=HINTS),
-    st.builds(lambda id, word, hint: ToolResult(id, [Text(word)], cache=hint), st.sampled_from(["a", "b:c", "z"]), WORDS, HINTS),
+    st.builds(
+        ToolCall,
+        st.sampled_from(["", "a", "b:c"]),
+        st.sampled_from(["f", "g.h"]),
+        st.sampled_from(["", "{}", "[", '{"a":1}']),
+        cache=HINTS,
+    ),
+    st.builds(
+        lambda id, word, hint: ToolResult(id, [Text(word)], cache=hint),
+        st.sampled_from(["a", "b:c", "z"]),
+        WORDS,
+        HINTS,
+    ),
     st.sampled_from([Media("image", url="https://x.test/i.png"), Opaque("gemini", {"a": 1})]),
 )
-TURNS = st.lists(st.builds(Turn, st.sampled_from(["user", "assistant", "system"]), st.lists(PARTS, max_size=4)), max_size=6)
+TURNS = st.lists(
+    st.builds(Turn, st.sampled_from(["user", "assistant", "system"]), st.lists(PARTS, max_size=4)), max_size=6
+)
 
 
 @settings(max_examples=150)
-@given(TURNS, st.lists(st.builds(Text, WORDS, cache=HINTS), max_size=2), st.booleans(), st.sampled_from([None, 900, 5000]))
-def test_any_conversation_becomes_a_legal_one(turns: list[Turn], system: list[Any], tools: bool, limit: int | None) -> None:
+@given(
+    TURNS,
+    st.lists(st.builds(Text, WORDS, cache=HINTS), max_size=2),
+    st.booleans(),
+    st.sampled_from([None, 900, 5000]),
+)
+def test_any_conversation_becomes_a_legal_one(
+    turns: list[Turn], system: list[Any], tools: bool, limit: int | None
+) -> None:
     """class 2: whatever the client made of its history."""
     repaired = history.repair(turns, [])
-    request = Request("openai-chat", "m", repaired, system, [Tool("f"), Tool("g.h", cache=CacheHint())] if tools else [])
+    request = Request(
+        "openai-chat", "m", repaired, system, [Tool("f"), Tool("g.h", cache=CacheHint())] if tools else []
+    )
     request.sampling.max_tokens = limit
     assert faults(encode_request(request, FACTS).body) == []

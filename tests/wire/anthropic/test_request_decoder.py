@@ -34,7 +34,12 @@ from cliproxy.wire.model import (
 
 
 def body(content: Any = "Hi", role: str = "user", **more: Any) -> Json:
-    return {"model": "claude-test", "max_tokens": 99, "messages": [{"role": role, "content": content}], **more}
+    return {
+        "model": "claude-test",
+        "max_tokens": 99,
+        "messages": [{"role": role, "content": content}],
+        **more,
+    }
 
 
 def decode(content: Any = "Hi", role: str = "user", **more: Any) -> Request:
@@ -46,9 +51,16 @@ def parts(*blocks: Any, role: str = "user") -> list[Part]:
 
 
 def test_a_plain_request() -> None:
-    source = body(temperature=0, top_p=0.9, top_k=5, stop_sequences=["Z"], metadata={"user_id": "u1"}, stream=True)
+    source = body(
+        temperature=0, top_p=0.9, top_k=5, stop_sequences=["Z"], metadata={"user_id": "u1"}, stream=True
+    )
     request = decode_request(source)
-    assert (request.origin, request.model, request.stream, request.user) == ("anthropic", "claude-test", True, "u1")
+    assert (request.origin, request.model, request.stream, request.user) == (
+        "anthropic",
+        "claude-test",
+        True,
+        "u1",
+    )
     assert request.turns == [Turn("user", [Text("Hi")])]
     said = request.sampling
     assert (said.max_tokens, said.temperature, said.top_p, said.top_k, said.stop) == (99, 0, 0.9, 5, ["Z"])
@@ -77,7 +89,12 @@ def test_instructions_in_mid_conversation_keep_their_place() -> None:
     """Claude Code sends its reminders so, with a setting of their own and a cache mark for the message."""
     messages: list[Json] = [
         {"role": "user", "content": "Q"},
-        {"role": "system", "content": "Note", "output_config": {"effort": "medium"}, "cache_control": {"type": "ephemeral"}},
+        {
+            "role": "system",
+            "content": "Note",
+            "output_config": {"effort": "medium"},
+            "cache_control": {"type": "ephemeral"},
+        },
         {"role": "assistant", "content": "A"},
     ]
     request = decode_request({"model": "m", "messages": messages})
@@ -114,11 +131,19 @@ BLOCKS: list[tuple[Json, list[Part]]] = [
         [Media("image", file_id="file_1", origin="anthropic")],
     ),
     (
-        {"type": "document", "title": "a.pdf", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVA="}},
+        {
+            "type": "document",
+            "title": "a.pdf",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "JVA="},
+        },
         [Media("document", "application/pdf", data="JVA=", name="a.pdf")],
     ),
     (
-        {"type": "document", "context": "From 1999", "source": {"type": "url", "url": "https://x.test/a.pdf"}},
+        {
+            "type": "document",
+            "context": "From 1999",
+            "source": {"type": "url", "url": "https://x.test/a.pdf"},
+        },
         [Text("From 1999"), Media("document", url="https://x.test/a.pdf")],
     ),
     (
@@ -126,7 +151,14 @@ BLOCKS: list[tuple[Json, list[Part]]] = [
         [Media("document", "text/plain", text="words")],
     ),
     (
-        {"type": "document", "title": "D", "source": {"type": "content", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}},
+        {
+            "type": "document",
+            "title": "D",
+            "source": {
+                "type": "content",
+                "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+            },
+        },
         [Media("document", "text/plain", text="a\n\nb", name="D")],
     ),
     (
@@ -134,22 +166,48 @@ BLOCKS: list[tuple[Json, list[Part]]] = [
         [Media("document", file_id="file_2", origin="anthropic")],
     ),
     (
-        {"type": "search_result", "title": "T", "source": "https://x.test", "content": [{"type": "text", "text": "found"}]},
+        {
+            "type": "search_result",
+            "title": "T",
+            "source": "https://x.test",
+            "content": [{"type": "text", "text": "found"}],
+        },
         [Text("T\nhttps://x.test\nfound")],
     ),
-    ({"type": "container_upload", "file_id": "f"}, [Opaque("anthropic", {"type": "container_upload", "file_id": "f"})]),
+    (
+        {"type": "container_upload", "file_id": "f"},
+        [Opaque("anthropic", {"type": "container_upload", "file_id": "f"})],
+    ),
     ({"type": "tool_result", "tool_use_id": "t1"}, [ToolResult("t1", [])]),
     ({"type": "tool_result", "tool_use_id": "t1", "content": "out"}, [ToolResult("t1", [Text("out")])]),
     (
-        {"type": "tool_result", "tool_use_id": "t1", "is_error": True, "content": [{"type": "text", "text": "a"}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aWk="}}]},
+        {
+            "type": "tool_result",
+            "tool_use_id": "t1",
+            "is_error": True,
+            "content": [
+                {"type": "text", "text": "a"},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aWk="}},
+            ],
+        },
         [ToolResult("t1", [Text("a"), Media("image", "image/png", data="aWk=")], is_error=True)],
     ),
     (
-        {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "tool_reference", "tool_name": "WebSearch"}]},
+        {
+            "type": "tool_result",
+            "tool_use_id": "t1",
+            "content": [{"type": "tool_reference", "tool_name": "WebSearch"}],
+        },
         [ToolResult("t1", [Text("The tool WebSearch is available now.")])],
     ),
     (
-        {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}, "cache_control": {"type": "ephemeral"}},
+        {
+            "type": "tool_use",
+            "id": "t1",
+            "name": "f",
+            "input": {"a": 1},
+            "cache_control": {"type": "ephemeral"},
+        },
         [ToolCall("t1", "f", '{"a":1}', cache=CacheHint())],
     ),
     ({"type": "tool_use", "id": "t1", "name": "f", "input": {}}, [ToolCall("t1", "f", "{}")]),
@@ -165,14 +223,23 @@ BLOCKS: list[tuple[Json, list[Part]]] = [
 ]
 
 
-@pytest.mark.parametrize(("block", "expected"), BLOCKS, ids=lambda value: value.get("type") if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("block", "expected"), BLOCKS, ids=lambda value: value.get("type") if isinstance(value, dict) else ""
+)
 def test_each_block(block: Json, expected: list[Part]) -> None:
     """class 10: pictures and documents are parts of their own, in results of tools too."""
     assert parts(block) == expected
 
 
 def test_citations_keep_the_words_of_their_origin() -> None:
-    location = {"type": "char_location", "cited_text": "q", "document_index": 0, "document_title": "D", "start_char_index": 0, "end_char_index": 1}
+    location = {
+        "type": "char_location",
+        "cited_text": "q",
+        "document_index": 0,
+        "document_title": "D",
+        "start_char_index": 0,
+        "end_char_index": 1,
+    }
     assert parts({"type": "text", "text": "T", "citations": [location]}, role="assistant") == [
         Text("T", [Citation(title="D", quote="q", raw=location)])
     ]
@@ -180,7 +247,13 @@ def test_citations_keep_the_words_of_their_origin() -> None:
 
 def test_tools_that_ran_at_the_vendor() -> None:
     call = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}}
-    found = {"type": "web_search_result", "url": "https://x.test", "title": "T", "encrypted_content": "ZW5j", "page_age": None}
+    found = {
+        "type": "web_search_result",
+        "url": "https://x.test",
+        "title": "T",
+        "encrypted_content": "ZW5j",
+        "page_age": None,
+    }
     result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [found]}
     assert parts(call, result, role="assistant") == [
         ServerCall("srvtoolu_1", "web_search", "anthropic", {"query": "q"}, call),
@@ -210,24 +283,49 @@ def test_a_calls_own_signature_returns_to_the_call(before: bool) -> None:
 
 TOOLS: list[tuple[Json, Tool | ServerTool]] = [
     (
-        {"type": "custom", "name": "f", "description": "d", "strict": True, "input_schema": {"type": "object"}},
+        {
+            "type": "custom",
+            "name": "f",
+            "description": "d",
+            "strict": True,
+            "input_schema": {"type": "object"},
+        },
         Tool("f", "d", {"type": "object"}, strict=True),
     ),
     (
-        {"name": "f", "input_schema": {}, "defer_loading": True, "eager_input_streaming": True, "cache_control": {"type": "ephemeral"}},
+        {
+            "name": "f",
+            "input_schema": {},
+            "defer_loading": True,
+            "eager_input_streaming": True,
+            "cache_control": {"type": "ephemeral"},
+        },
         Tool("f", schema={}, deferred=True, cache=CacheHint()),
     ),
     (
-        {"type": "web_search_20250305", "name": "web_search", "max_uses": 3, "allowed_domains": ["a.test"], "user_location": {"type": "approximate", "city": "Oslo"}},
-        ServerTool("web_search", "anthropic", {}, allowed_domains=["a.test"], location={"city": "Oslo"}, max_uses=3),
+        {
+            "type": "web_search_20250305",
+            "name": "web_search",
+            "max_uses": 3,
+            "allowed_domains": ["a.test"],
+            "user_location": {"type": "approximate", "city": "Oslo"},
+        },
+        ServerTool(
+            "web_search", "anthropic", {}, allowed_domains=["a.test"], location={"city": "Oslo"}, max_uses=3
+        ),
     ),
     ({"type": "bash_20250124", "name": "bash"}, ServerTool("bash", "anthropic", {})),
     ({"type": "text_editor_20250728", "name": "e"}, ServerTool("text_editor", "anthropic", {})),
-    ({"type": "tool_search_tool_bm25_20251119", "name": "s"}, ServerTool("tool_search_tool_bm25", "anthropic", {})),
+    (
+        {"type": "tool_search_tool_bm25_20251119", "name": "s"},
+        ServerTool("tool_search_tool_bm25", "anthropic", {}),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("entry", "expected"), TOOLS, ids=lambda value: value["name"] if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("entry", "expected"), TOOLS, ids=lambda value: value["name"] if isinstance(value, dict) else ""
+)
 def test_each_tool(entry: Json, expected: Tool | ServerTool) -> None:
     """class 25: what Anthropic defines never turns into a function without a schema."""
     if isinstance(expected, ServerTool):
@@ -260,7 +358,10 @@ def test_tool_choice(choice: Json, expected: ToolChoice, parallel: bool | None) 
         ({}, None),
         ({"thinking": {"type": "disabled"}}, ReasoningIntent("none")),
         ({"thinking": {"type": "disabled"}, "output_config": {"effort": "high"}}, ReasoningIntent("none")),
-        ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, ReasoningIntent(budget=2048, visible=True)),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+            ReasoningIntent(budget=2048, visible=True),
+        ),
         (
             {"thinking": {"type": "enabled", "budget_tokens": 2048, "display": "omitted"}},
             ReasoningIntent(budget=2048, visible=False),
@@ -281,12 +382,17 @@ def test_thinking(settings: Json, expected: ReasoningIntent | None) -> None:
 @pytest.mark.parametrize("name", ["output_config", "output_format"])
 def test_structured_output_old_and_new(name: str) -> None:
     wanted: Json = {"type": "json_schema", "schema": {"type": "object"}}
-    request = decode(**{name: {"format": wanted} if name == "output_config" else wanted})
-    assert request.output == OutputFormat("json_schema", schema={"type": "object"})
+    source = {**body(), name: {"format": wanted} if name == "output_config" else wanted}
+    assert decode_request(source).output == OutputFormat("json_schema", schema={"type": "object"})
 
 
 def test_other_settings_are_kept_by_their_names() -> None:
-    more: Json = {"context_management": {"edits": []}, "container": "c1", "mcp_servers": [], "inference_geo": None}
+    more: Json = {
+        "context_management": {"edits": []},
+        "container": "c1",
+        "mcp_servers": [],
+        "inference_geo": None,
+    }
     request = decode(service_tier="standard_only", **more)
     assert request.extras == {"context_management": {"edits": []}, "container": "c1", "mcp_servers": []}
     assert request.service_tier == "default"
@@ -301,7 +407,10 @@ FAULTS: list[tuple[Any, str]] = [
     ({"model": "m", "messages": [5]}, "messages[0]"),
     ({"model": "m", "messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
     ({"model": "m", "messages": [{"role": "user"}]}, "messages[0].content"),
-    ({"model": "m", "messages": [{"role": "user", "content": "x"}, {"role": "user", "content": 5}]}, "messages[1].content"),
+    (
+        {"model": "m", "messages": [{"role": "user", "content": "x"}, {"role": "user", "content": 5}]},
+        "messages[1].content",
+    ),
     (body([{"text": "no type"}]), "messages[0].content[0].type"),
     (body([{"type": "text", "text": 5}]), "messages[0].content[0].text"),
     (body([{"type": "image"}]), "messages[0].content[0].source"),
@@ -325,7 +434,9 @@ FAULTS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("source", "place"), FAULTS, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("source", "place"), FAULTS, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_what_cannot_be_read_is_named(source: Json, place: str) -> None:
     with pytest.raises(ClientFault) as caught:
         decode_request(source)
@@ -339,18 +450,42 @@ def test_a_wrong_type_is_told_with_what_was_expected() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.sampled_from(["", "user", "text"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "role", "content", "source"]), inner),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["", "user", "text"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "role", "content", "source"]), inner)
+    ),
     max_leaves=6,
 )
-NAMES = ["messages", "system", "tools", "tool_choice", "thinking", "output_config", "metadata", "stop_sequences", "zz"]
+NAMES = [
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "metadata",
+    "stop_sequences",
+    "zz",
+]
 
 
 @settings(max_examples=150)
-@given(st.dictionaries(st.sampled_from(NAMES), JSON), st.sampled_from([block["type"] for block, _ in BLOCKS]), JSON)
+@given(
+    st.dictionaries(st.sampled_from(NAMES), JSON),
+    st.sampled_from([block["type"] for block, _ in BLOCKS]),
+    JSON,
+)
 def test_any_object_is_a_request_or_the_clients_fault(more: Json, kind: str, value: Any) -> None:
     block = {"type": kind, "text": value, "source": value, "content": value, "input": value, "data": value}
-    for source in ({"model": "m", **more}, body([block], **{k: v for k, v in more.items() if k != "messages"})):
+    for source in (
+        {"model": "m", **more},
+        body([block], **{k: v for k, v in more.items() if k != "messages"}),
+    ):
         try:
             assert isinstance(decode_request(source), Request)
         except ClientFault as fault:

@@ -32,9 +32,15 @@ from cliproxy.wire.model import (
 from tests.wire.anthropic.sdk import faults
 
 UNKNOWN = ModelFacts("claude-new")
-BUDGET = ModelFacts("claude-budget", 64_000, thinking=ThinkingFacts(1024, 32_000, dynamic_allowed=False), known=True)
-LEVELS = ModelFacts("claude-levels", 128_000, thinking=ThinkingFacts(levels=("low", "medium", "high", "max")), known=True)
-BOTH = ModelFacts("claude-both", 128_000, thinking=ThinkingFacts(1024, 32_000, levels=("low", "medium", "high")), known=True)
+BUDGET = ModelFacts(
+    "claude-budget", 64_000, thinking=ThinkingFacts(1024, 32_000, dynamic_allowed=False), known=True
+)
+LEVELS = ModelFacts(
+    "claude-levels", 128_000, thinking=ThinkingFacts(levels=("low", "medium", "high", "max")), known=True
+)
+BOTH = ModelFacts(
+    "claude-both", 128_000, thinking=ThinkingFacts(1024, 32_000, levels=("low", "medium", "high")), known=True
+)
 PLAIN = ModelFacts("claude-plain", 4096, known=True)
 SCHEMA: Json = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 
@@ -71,7 +77,12 @@ def test_instructions_are_blocks_in_order_and_never_empty() -> None:
 
 @pytest.mark.parametrize(
     ("facts", "asked", "sent"),
-    [(BUDGET, 777, 777), (BUDGET, 99_999, 64_000), (UNKNOWN, 99_999, 99_999), (UNKNOWN, None, DEFAULT_MAX_TOKENS)],
+    [
+        (BUDGET, 777, 777),
+        (BUDGET, 99_999, 64_000),
+        (UNKNOWN, 99_999, 99_999),
+        (UNKNOWN, None, DEFAULT_MAX_TOKENS),
+    ],
 )
 def test_an_output_limit_is_always_sent(facts: ModelFacts, asked: int | None, sent: int) -> None:
     assert body(facts, sampling=Sampling(asked))["max_tokens"] == sent
@@ -83,19 +94,35 @@ def test_an_output_limit_is_always_sent(facts: ModelFacts, asked: int | None, se
 def test_tools() -> None:
     tools = [
         Tool("get_weather", "Weather", SCHEMA, strict=True),
-        Tool("fs.read", schema={"anyOf": [SCHEMA, {"type": "object", "properties": {"b": {}}}]}, strict=False),
-        Tool("poem", "Writes", kind="custom", grammar={"type": "grammar", "syntax": "lark", "definition": "start: WORD"}),
+        Tool(
+            "fs.read", schema={"anyOf": [SCHEMA, {"type": "object", "properties": {"b": {}}}]}, strict=False
+        ),
+        Tool(
+            "poem",
+            "Writes",
+            kind="custom",
+            grammar={"type": "grammar", "syntax": "lark", "definition": "start: WORD"},
+        ),
         Tool("later", deferred=True, cache=CacheHint("1h")),
         Tool("later", "twice"),
     ]
     result = encode(tools=tools)
     weather, read, poem, later = result.body["tools"]
     closed = {**SCHEMA, "additionalProperties": False}
-    assert weather == {"name": "get_weather", "description": "Weather", "strict": True, "input_schema": closed}
+    assert weather == {
+        "name": "get_weather",
+        "description": "Weather",
+        "strict": True,
+        "input_schema": closed,
+    }
     assert read["name"] == "fs_read" and list(read["input_schema"]["properties"]) == ["a", "b"]
     assert "description" not in read and "strict" not in read
     assert poem["description"] == "Writes\n\nThe input must match this grammar:\nstart: WORD"
-    assert poem["input_schema"] == {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+    assert poem["input_schema"] == {
+        "type": "object",
+        "properties": {"input": {"type": "string"}},
+        "required": ["input"],
+    }
     assert later == {
         "name": "later",
         "input_schema": {"type": "object", "properties": {}},
@@ -107,7 +134,10 @@ def test_tools() -> None:
 
 def test_a_map_cannot_be_strict() -> None:
     """class 11: closed, it could only ever be empty."""
-    schema: Json = {"type": "object", "properties": {"env": {"type": "object", "additionalProperties": {"type": "string"}}}}
+    schema: Json = {
+        "type": "object",
+        "properties": {"env": {"type": "object", "additionalProperties": {"type": "string"}}},
+    }
     (tool,) = body(tools=[Tool("f", schema=schema, strict=True)])["tools"]
     assert tool == {"name": "f", "input_schema": schema}
 
@@ -118,7 +148,9 @@ def test_server_tools_map_where_there_is_a_counterpart() -> None:
     location = {"city": "Oslo", "region": None, "mood": "grey"}
     result = encode(
         tools=[
-            ServerTool("web_search", "openai-responses", {"type": "web_search"}, ["a.test"], ["b.test"], location, 2),
+            ServerTool(
+                "web_search", "openai-responses", {"type": "web_search"}, ["a.test"], ["b.test"], location, 2
+            ),
             ServerTool("web_fetch", "gemini", {"urlContext": {}}),
             ServerTool("code_execution", "gemini", {"codeExecution": {}}),
             ServerTool("bash", "anthropic", own),
@@ -127,7 +159,13 @@ def test_server_tools_map_where_there_is_a_counterpart() -> None:
     )
     place = {"type": "approximate", "city": "Oslo"}
     assert result.body["tools"] == [
-        {"type": "web_search_20250305", "name": "web_search", "allowed_domains": ["a.test"], "user_location": place, "max_uses": 2},
+        {
+            "type": "web_search_20250305",
+            "name": "web_search",
+            "allowed_domains": ["a.test"],
+            "user_location": place,
+            "max_uses": 2,
+        },
         {"type": "web_fetch_20250910", "name": "web_fetch"},
         {"type": "code_execution_20250825", "name": "code_execution"},
         own,
@@ -173,7 +211,12 @@ EFFORT = ReasoningIntent("medium")
         (BUDGET, EFFORT, {"type": "enabled", "budget_tokens": 8192}, None),
         (BUDGET, ReasoningIntent("xhigh"), {"type": "enabled", "budget_tokens": 32_000}, None),
         (BUDGET, ReasoningIntent(budget=200), {"type": "enabled", "budget_tokens": 1024}, None),
-        (BUDGET, ReasoningIntent(budget=4096, visible=False), {"type": "enabled", "budget_tokens": 4096, "display": "omitted"}, None),
+        (
+            BUDGET,
+            ReasoningIntent(budget=4096, visible=False),
+            {"type": "enabled", "budget_tokens": 4096, "display": "omitted"},
+            None,
+        ),
         (BUDGET, ReasoningIntent("none"), {"type": "disabled"}, None),
         (BUDGET, ReasoningIntent(visible=True), None, None),
         (LEVELS, ReasoningIntent("xhigh"), {"type": "adaptive"}, "high"),
@@ -246,7 +289,9 @@ CALL2, RESULT2 = ToolCall("c2", "f", "{}"), ToolResult("c2", [Text("out")])
         ([[Text("Q")], [SIGNED, Text("The answer is")]], True),
     ],
 )
-def test_a_budget_needs_signed_thinking_at_the_start_of_the_turn_in_progress(turns: list[Any], on: bool) -> None:
+def test_a_budget_needs_signed_thinking_at_the_start_of_the_turn_in_progress(
+    turns: list[Any], on: bool
+) -> None:
     """class 6: the API refuses a turn that began without thinking once it is switched on."""
     history = [Turn("assistant" if index % 2 else "user", parts) for index, parts in enumerate(turns)]
     sent = body(BUDGET, turns=history, tools=[Tool("f")], reasoning=EFFORT)
@@ -291,7 +336,9 @@ def test_sampling(facts: ModelFacts, sampling: Sampling, intent: ReasoningIntent
     names = ("temperature", "top_p", "top_k", "stop_sequences", "seed", "n")
     assert {name: result.body[name] for name in names if name in result.body} == sent
     asked = [value for value in (sampling.temperature, sampling.top_p, sampling.top_k) if value is not None]
-    assert len([line for line in result.dropped if line.startswith(("temp", "top"))]) >= len(asked) - len(sent)
+    assert len([line for line in result.dropped if line.startswith(("temp", "top"))]) >= len(asked) - len(
+        sent
+    )
 
 
 def test_one_answer_is_what_everybody_gets() -> None:
@@ -302,22 +349,35 @@ def test_one_answer_is_what_everybody_gets() -> None:
 def test_a_schema_is_enforced() -> None:
     output = OutputFormat("json_schema", "city", "A city", SCHEMA, strict=True)
     assert body(output=output)["output_config"] == {
-        "format": {"type": "json_schema", "schema": {**SCHEMA, "additionalProperties": False, "description": "A city"}}
+        "format": {
+            "type": "json_schema",
+            "schema": {**SCHEMA, "additionalProperties": False, "description": "A city"},
+        }
     }
     assert body(LEVELS, output=output, reasoning=EFFORT)["output_config"]["effort"] == "medium"
 
 
 @pytest.mark.parametrize("schema", [None, {"type": "object"}])
 def test_json_that_cannot_be_enforced_is_asked_for(schema: Json | None) -> None:
-    sent = body(system=[Text("S")], output=OutputFormat("json_schema" if schema else "json_object", schema=schema))
+    sent = body(
+        system=[Text("S")], output=OutputFormat("json_schema" if schema else "json_object", schema=schema)
+    )
     assert "output_config" not in sent
     assert "JSON" in sent["system"][1]["text"]
-    assert [block["text"] for block in body(system=[Text("S")], output=OutputFormat("text"))["system"]] == ["S"]
+    assert [block["text"] for block in body(system=[Text("S")], output=OutputFormat("text"))["system"]] == [
+        "S"
+    ]
 
 
 @pytest.mark.parametrize(
     ("tier", "sent"),
-    [("auto", "auto"), ("priority", "auto"), ("default", "standard_only"), ("flex", "standard_only"), ("scale", None)],
+    [
+        ("auto", "auto"),
+        ("priority", "auto"),
+        ("default", "standard_only"),
+        ("flex", "standard_only"),
+        ("scale", None),
+    ],
 )
 def test_service_tier(tier: str, sent: str | None) -> None:
     result = encode(service_tier=tier)
@@ -327,10 +387,21 @@ def test_service_tier(tier: str, sent: str | None) -> None:
 
 def test_what_has_no_counterpart_is_recorded() -> None:
     result = encode(
-        user="u1", metadata={"a": "b"}, verbosity="low", modalities=["text", "audio"], store=True, extras={"truncation": "auto"}
+        user="u1",
+        metadata={"a": "b"},
+        verbosity="low",
+        modalities=["text", "audio"],
+        store=True,
+        extras={"truncation": "auto"},
     )
     assert result.body["metadata"] == {"user_id": "u1"}
-    assert [line.partition(":")[0] for line in result.dropped] == ["truncation", "verbosity", "modalities", "metadata", "store"]
+    assert [line.partition(":")[0] for line in result.dropped] == [
+        "truncation",
+        "verbosity",
+        "modalities",
+        "metadata",
+        "store",
+    ]
 
 
 def test_at_most_four_cache_breakpoints_and_long_ones_first() -> None:
@@ -345,7 +416,11 @@ def test_at_most_four_cache_breakpoints_and_long_ones_first() -> None:
 def test_a_cache_key_marks_instructions_and_conversation() -> None:
     """class 13: OpenAI caches by itself, Anthropic only where it is told to."""
     sent = body(system=[Text("S")], cache_key="session-1")
-    assert sent["system"][0]["cache_control"] == sent["messages"][0]["content"][0]["cache_control"] == {"type": "ephemeral"}
+    assert (
+        sent["system"][0]["cache_control"]
+        == sent["messages"][0]["content"][0]["cache_control"]
+        == {"type": "ephemeral"}
+    )
     hinted = body(system=[Text("S", cache=CacheHint())], cache_key="session-1")
     assert "cache_control" not in hinted["messages"][0]["content"][0]
 
@@ -369,17 +444,36 @@ RICH: Json = {
             "content": [
                 {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
                 {"type": "redacted_thinking", "data": "cmVk"},
-                {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}},
+                {
+                    "type": "server_tool_use",
+                    "id": "srvtoolu_1",
+                    "name": "web_search",
+                    "input": {"query": "q"},
+                },
                 {
                     "type": "web_search_tool_result",
                     "tool_use_id": "srvtoolu_1",
-                    "content": [{"type": "web_search_result", "url": "u", "title": "t", "encrypted_content": "e", "page_age": None}],
+                    "content": [
+                        {
+                            "type": "web_search_result",
+                            "url": "u",
+                            "title": "t",
+                            "encrypted_content": "e",
+                            "page_age": None,
+                        }
+                    ],
                 },
                 {
                     "type": "text",
                     "text": "Found",
                     "citations": [
-                        {"type": "web_search_result_location", "url": "u", "title": "t", "cited_text": "c", "encrypted_index": "i"}
+                        {
+                            "type": "web_search_result_location",
+                            "url": "u",
+                            "title": "t",
+                            "cited_text": "c",
+                            "encrypted_index": "i",
+                        }
                     ],
                 },
                 {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1.5, "b": [None, "é🎉"]}},

@@ -9,14 +9,20 @@ def test_objects_are_closed_at_every_depth() -> None:
     inner: Json = {"type": "object", "properties": {"properties": {"type": "string"}}}
     schema: Json = {
         "type": "object",
-        "properties": {"list": {"type": "array", "items": inner}, "either": {"oneOf": [inner, {"type": "null"}]}},
+        "properties": {
+            "list": {"type": "array", "items": inner},
+            "either": {"oneOf": [inner, {"type": "null"}]},
+        },
         "$defs": {"D": inner},
         "required": ["list"],
     }
     shut = {**inner, "additionalProperties": False}
     assert closed(schema) == {
         "type": "object",
-        "properties": {"list": {"type": "array", "items": shut}, "either": {"anyOf": [shut, {"type": "null"}]}},
+        "properties": {
+            "list": {"type": "array", "items": shut},
+            "either": {"anyOf": [shut, {"type": "null"}]},
+        },
         "$defs": {"D": shut},
         "required": ["list"],
         "additionalProperties": False,
@@ -26,7 +32,13 @@ def test_objects_are_closed_at_every_depth() -> None:
 
 def test_what_cannot_be_enforced_is_told() -> None:
     """class 11: a lost constraint goes into the description."""
-    schema: Json = {"type": "string", "description": "A code", "pattern": "^[A-Z]+$", "minLength": 2, "format": "uri"}
+    schema: Json = {
+        "type": "string",
+        "description": "A code",
+        "pattern": "^[A-Z]+$",
+        "minLength": 2,
+        "format": "uri",
+    }
     assert closed(schema) == {
         "type": "string",
         "description": 'A code\n\n{pattern: "^[A-Z]+$", minLength: 2}',

@@ -24,6 +24,7 @@ from cliproxy.wire.model import (
     Text,
     ToolCall,
     Usage,
+    UsageReport,
 )
 from tests import native
 from tests.wire.gemini.judge import check_grammar, chunk, decode, folded, sse
@@ -201,7 +202,7 @@ def test_a_cut_stream_is_never_a_success(raw: bytes) -> None:
 def test_what_was_counted_before_the_cut_is_reported() -> None:
     """class 8: a broken answer costs tokens too."""
     events = decode(sse(chunk({"text": "x"}, usage=USAGE)))
-    assert [event.usage.output for event in events if hasattr(event, "usage")][-1] == 12
+    assert events[-2] == UsageReport(Usage(input=70, cache_read=30, output=12, reasoning=7))
 
 
 def test_a_last_event_without_its_blank_line_counts() -> None:

@@ -519,7 +519,7 @@ def test_what_the_python_sdk_sends() -> None:
                         types.FunctionDeclaration(
                             name="g",
                             parameters=types.Schema(
-                                type=types.Type.OBJECT, properties={"a": types.Schema(type="STRING")}
+                                type=types.Type.OBJECT, properties={"a": types.Schema(type=types.Type.STRING)}
                             ),
                         ),
                     ]

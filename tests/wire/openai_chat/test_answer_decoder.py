@@ -1,5 +1,6 @@
 """cliproxy.wire.openai_chat.answer_decoder: whatever compatible servers stream becomes legal events."""
 
+import itertools
 import json
 
 import pytest
@@ -41,7 +42,7 @@ def streamed(*deltas, finish="stop", done=True, more=()):
     return fold(events_of(raw))
 
 
-def whole(message, finish="stop", **more):
+def whole(message, finish: str | None = "stop", **more):
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
     return decode_answer({"id": "chatcmpl-1", "object": "chat.completion", "choices": [choice], **more})
 
@@ -412,6 +413,8 @@ def test_unknown_events_are_ignored():
 
 
 def test_numbers_in_strings_are_numbers():
+    raw = b"event: chunk\n" + sse({"choices": [{"index": "0", "delta": {"content": "a"}}]}, chunk({}, "stop"))
+    assert fold(events_of(raw)).parts == [Text("a")]
     usage = {"prompt_tokens": "5", "completion_tokens": 2.0}
     assert streamed({"content": "a"}, more=[chunk(None, usage=usage)]).usage == Usage(5, output=2)
 
@@ -472,7 +475,7 @@ RICH = (
 @given(st.lists(st.integers(0, len(RICH)), max_size=12))
 def test_any_cut_gives_the_same_answer(cuts):
     edges = [0, *sorted(cuts), len(RICH)]
-    slices = [RICH[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    slices = [RICH[start:end] for start, end in itertools.pairwise(edges)]
     assert fold(events_of(*slices)) == fold(events_of(RICH))
 
 

@@ -1,7 +1,6 @@
 """cliproxy.wire.openai_chat.answer_encoder: OpenAI's SDK reads every stream and body, and reads them alike."""
 
 import copy
-import json
 
 import openai
 import pytest
@@ -19,6 +18,7 @@ from cliproxy.wire.model import (
     Delta,
     Failure,
     Finish,
+    FinishReason,
     Media,
     Opaque,
     PartEnd,
@@ -47,11 +47,11 @@ def written(events, request=REQUEST):
     return b"".join(map(encoder.push, events)) + encoder.finish()
 
 
-def streamed(*parts, finish="stop", usage=None):
+def streamed(*parts, finish: FinishReason = "stop", usage=None):
     return written(list(unfold(Answer("chatcmpl-1", "up", 7, list(parts), usage or Usage(), finish))))
 
 
-def whole(*parts, finish="stop", usage=None, id="chatcmpl-1"):
+def whole(*parts, finish: FinishReason = "stop", usage=None, id="chatcmpl-1"):
     return encode_answer(Answer(id, "up", 7, list(parts), usage or Usage(), finish), REQUEST, "alias")
 
 

@@ -2,11 +2,20 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 import httpx2
 import openai
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import (
+    Response,
+    ResponseCompletedEvent,
+    ResponseFailedEvent,
+    ResponseIncompleteEvent,
+    ResponseInputItemParam,
+    ResponseStreamEvent,
+    ToolParam,
+)
+from openai.types.responses.response_create_params import ResponseCreateParamsBase, ToolChoice
 from pydantic import TypeAdapter
 
 from cliproxy.wire.model import (
@@ -23,6 +32,15 @@ from cliproxy.wire.model import (
 )
 
 _STREAM_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+_INPUT_ITEM: TypeAdapter[Any] = TypeAdapter(ResponseInputItemParam)
+_TOOL: TypeAdapter[Any] = TypeAdapter(ToolParam)
+_TOOL_CHOICE: TypeAdapter[Any] = TypeAdapter(ToolChoice)
+
+EVENT_TYPES: list[str] = [
+    get_args(event.model_fields["type"].annotation)[0] for event in get_args(get_args(ResponseStreamEvent)[0])
+]
+"""All that the SDK knows."""
+
 _ENDINGS = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -44,10 +62,26 @@ def stream_events(raw: bytes) -> list[dict[str, Any]]:
         events.append(event)
         if event["type"] == "response.failed":
             # The API itself sends more codes than the SDK's type lists.
-            event = {**event, "response": {**event["response"], "error": {"code": "server_error", "message": ""}}}
+            event = {
+                **event,
+                "response": {**event["response"], "error": {"code": "server_error", "message": ""}},
+            }
         _STREAM_EVENT.validate_python(event)
     _check_grammar(events)
     return events
+
+
+def check_request(body: dict[str, Any]) -> None:
+    """Judge the input items, tools and top-level fields of a request by the SDK's own types."""
+    assert set(body) <= set(ResponseCreateParamsBase.__annotations__) | {"stream"}
+    for item in body["input"]:
+        # The SDK's types want these two, which the API does not ask of a client that stores nothing.
+        if item.get("role") == "assistant" or item["type"] == "reasoning":
+            item = {"id": "x", "status": "completed", **item}
+        _INPUT_ITEM.validate_python(item)
+    for tool in body.get("tools", []):
+        _TOOL.validate_python(tool)
+    _TOOL_CHOICE.validate_python(body.get("tool_choice", "auto"))
 
 
 def _check_grammar(events: list[dict[str, Any]]) -> None:
@@ -58,7 +92,7 @@ def _check_grammar(events: list[dict[str, Any]]) -> None:
     added: dict[int, dict[str, Any]] = {}
     done: dict[int, dict[str, Any]] = {}
     for event in events:
-        index = event.get("output_index")
+        index: Any = event.get("output_index")
         if event["type"] == "response.output_item.added":
             assert index == len(added)
             added[index] = event["item"]
@@ -83,7 +117,7 @@ def streamed_response(raw: bytes) -> Response:
     final: Response | None = None
     with _client(raw, "text/event-stream") as client, client.responses.stream(model="m", input="x") as stream:
         for event in stream:
-            if event.type in _ENDINGS:
+            if isinstance(event, ResponseCompletedEvent | ResponseIncompleteEvent | ResponseFailedEvent):
                 final = event.response
     assert final is not None
     return final

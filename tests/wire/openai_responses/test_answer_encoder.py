@@ -37,7 +37,13 @@ from cliproxy.wire.model import (
     Usage,
     UsageReport,
 )
-from cliproxy.wire.openai_responses import AnswerDecoder, AnswerEncoder, decode_answer, decode_request, encode_answer
+from cliproxy.wire.openai_responses import (
+    AnswerDecoder,
+    AnswerEncoder,
+    decode_answer,
+    decode_request,
+    encode_answer,
+)
 from tests.wire.openai_responses.judge import stream_events, streamed_response, whole_response
 
 _REQUEST = {"model": "alias", "input": "hi"}
@@ -65,7 +71,9 @@ def _answer(*parts: Part, finish: FinishReason = "stop", usage: Usage | None = N
 
 def test_text_has_its_full_event_grammar() -> None:
     """class 1: every item is opened, filled, closed, and there is one ending."""
-    raw = _encoded([Start(), PartStart(0, Text("")), Delta(0, "Hé"), Delta(0, "llo"), PartEnd(0), Finish("stop")])
+    raw = _encoded(
+        [Start(), PartStart(0, Text("")), Delta(0, "Hé"), Delta(0, "llo"), PartEnd(0), Finish("stop")]
+    )
     assert _types(raw) == [
         "created",
         "in_progress",
@@ -184,7 +192,9 @@ def test_ids_look_like_the_apis_own() -> None:
 
 def test_finish_closes_what_is_open_when_the_ending_comes_early() -> None:
     """class 1: an upstream that leaves out the end of a part."""
-    raw = _encoded([PartStart(0, Text("")), Delta(0, "a"), PartStart(1, ToolCall("c", "f", "")), Finish("tool")])
+    raw = _encoded(
+        [PartStart(0, Text("")), Delta(0, "a"), PartStart(1, ToolCall("c", "f", "")), Finish("tool")]
+    )
     assert [item["status"] for item in _last(raw)["output"]] == ["completed", "completed"]
 
 
@@ -234,6 +244,7 @@ def test_an_empty_answer_is_legal() -> None:
 
 
 def test_the_response_repeats_the_request() -> None:
+    """class 12: the client sees the model name that it asked for."""
     settings_given = {
         "instructions": "Be kind",
         "metadata": {"trace": "abc"},
@@ -299,7 +310,7 @@ def test_citations_become_annotations() -> None:
     events = [
         PartStart(0, Text("")),
         Delta(0, "abc"),
-        Cited(0, Citation("https://whole.test", "W")),
+        Cited(0, Citation("https://whole.test", "W", raw={"type": "web_search_result_location"})),
         Cited(0, Citation("https://part.test", None, start=1, end=2)),
         Cited(0, Citation(raw=ours)),
         Cited(0, Citation(title="a book", raw={"type": "char_location"})),
@@ -308,13 +319,20 @@ def test_citations_become_annotations() -> None:
     ]
     raw = _encoded(events)
     annotations = _last(raw)["output"][0]["content"][0]["annotations"]
-    whole = {"type": "url_citation", "url": "https://whole.test", "title": "W", "start_index": 0, "end_index": 3}
+    whole = {
+        "type": "url_citation",
+        "url": "https://whole.test",
+        "title": "W",
+        "start_index": 0,
+        "end_index": 3,
+    }
     part = {"type": "url_citation", "url": "https://part.test", "title": "", "start_index": 1, "end_index": 2}
-    assert annotations == [part, ours, whole]
+    assert annotations == [part, whole, ours]
     assert _types(raw).count("output_text.annotation.added") == 3
 
 
 def test_a_search_at_another_vendor() -> None:
+    """class 25: a search is a typed item with what it found."""
     search = ServerCall("srv_1", "web_search", "anthropic", {"query": "q"})
     found = ServerResult("srv_1", "web_search", "anthropic", [Citation("https://found.test")])
     raw = _encoded(unfold(_answer(search, found, Text("a"))))
@@ -347,7 +365,12 @@ def test_what_has_no_place_here_is_left_out() -> None:
 
 
 def test_items_of_this_api_are_written_as_they_were() -> None:
-    call = {"type": "web_search_call", "id": "ws_9", "status": "completed", "action": {"type": "search", "query": "q"}}
+    call = {
+        "type": "web_search_call",
+        "id": "ws_9",
+        "status": "completed",
+        "action": {"type": "search", "query": "q"},
+    }
     compaction = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"}
     search = ServerCall("ws_9", "web_search", "openai-responses", {}, call)
     raw = _encoded(unfold(_answer(search, Opaque("openai-responses", compaction))))
@@ -427,7 +450,9 @@ def test_pings_are_comments_and_do_not_count() -> None:
 
 
 def test_a_whole_body_is_the_last_state_of_the_stream() -> None:
-    answer = _answer(Reasoning("r"), Text("a"), ToolCall("c", "f", "{}"), finish="tool", usage=Usage(1, 0, 0, 2, 1))
+    answer = _answer(
+        Reasoning("r"), Text("a"), ToolCall("c", "f", "{}"), finish="tool", usage=Usage(1, 0, 0, 2, 1)
+    )
     body = encode_answer(answer, decode_request(_REQUEST), "alias")
     response = whole_response(body)
     assert response.output_text == "a"

@@ -109,7 +109,12 @@ def test_times_of_day() -> None:
         (Unavailable("m"), 503, "server_error", None),
         (UpstreamTimeout("m"), 504, "server_error", None),
         (UpstreamRefused("m", status=529, kind="overloaded_error"), 529, "server_error", None),
-        (UpstreamRefused("m", status=429, kind="insufficient_quota", code="q"), 429, "insufficient_quota", "q"),
+        (
+            UpstreamRefused("m", status=429, kind="insufficient_quota", code="q"),
+            429,
+            "insufficient_quota",
+            "q",
+        ),
     ],
 )
 def test_the_gateways_own_errors(error: GatewayError, status: int, kind: str, code: str | None) -> None:

@@ -1,0 +1,60 @@
+"""cliproxy.wire.gemini.counting: bodies of countTokens."""
+
+import json
+from typing import Any
+
+import pytest
+
+from cliproxy.wire.errors import ClientFault, UpstreamGarbled
+from cliproxy.wire.gemini.counting import (
+    decode_count,
+    decode_count_request,
+    encode_count,
+    encode_count_request,
+)
+from cliproxy.wire.model import ModelFacts, Text, Tool, Turn
+from tests.wire.gemini.judge import client
+
+CONTENTS = [{"role": "user", "parts": [{"text": "hi"}]}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"contents": CONTENTS},
+        {"generateContentRequest": {"model": "models/x", "contents": CONTENTS}},
+        {"generate_content_request": {"contents": CONTENTS}},
+    ],
+)
+def test_both_kinds_of_body(body: dict[str, Any]) -> None:
+    request = decode_count_request(body, model="gemini-2.5-pro")
+    assert (request.model, request.turns) == ("gemini-2.5-pro", [Turn("user", [Text("hi")])])
+
+
+def test_faults() -> None:
+    with pytest.raises(ClientFault, match="contents"):
+        decode_count_request({}, model="m")
+    with pytest.raises(ClientFault, match="generateContentRequest must be an object"):
+        decode_count_request({"generateContentRequest": 5}, model="m")
+
+
+def test_a_whole_request_is_counted() -> None:
+    """class 8: without the system prompt and the tools a count is far too low."""
+    request = decode_count_request({"contents": CONTENTS}, model="m")
+    request.system, request.tools = [Text("Be kind")], [Tool("f")]
+    body = encode_count_request(request, ModelFacts("gemini-2.5-pro")).body["generateContentRequest"]
+    assert body["model"] == "models/gemini-2.5-pro"
+    assert body.keys() >= {"contents", "systemInstruction", "tools"}
+
+
+def test_counts() -> None:
+    body = encode_count(42)
+    sdk = client(json.dumps(body).encode(), "application/json")
+    assert sdk.models.count_tokens(model="m", contents="hi").total_tokens == 42
+    assert decode_count(body) == 42
+
+
+@pytest.mark.parametrize("body", [{}, {"totalTokens": "42"}, {"totalTokens": True}])
+def test_a_body_without_a_count_is_garbled(body: dict[str, Any]) -> None:
+    with pytest.raises(UpstreamGarbled):
+        decode_count(body)

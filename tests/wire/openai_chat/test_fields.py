@@ -1,0 +1,70 @@
+"""cliproxy.wire.openai_chat.fields: what a client did wrong, and where."""
+
+import pytest
+
+from cliproxy.wire.errors import ClientFault
+from cliproxy.wire.openai_chat.fields import Fields, wrong_type
+
+BODY = Fields(
+    {
+        "a": [{"b": {"c": 5}}, {"b": {}}],
+        "text": "t",
+        "empty": "",
+        "yes": True,
+        "whole": 5.0,
+        "half": 0.5,
+        "null": None,
+        "words": ["x", 1],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("read", "value"),
+    [
+        (lambda: BODY.string("text"), "t"),
+        (lambda: BODY.string("null"), None),
+        (lambda: BODY.string("absent"), None),
+        (lambda: BODY.required("text"), "t"),
+        (lambda: BODY.boolean("yes"), True),
+        (lambda: BODY.integer("whole"), 5),
+        (lambda: BODY.number("half"), 0.5),
+        (lambda: BODY.items("null"), []),
+        (lambda: BODY.child("null"), None),
+    ],
+)
+def test_values(read, value):
+    assert read() == value
+
+
+@pytest.mark.parametrize(
+    ("read", "param", "message"),
+    [
+        (lambda: BODY.string("yes"), "yes", "yes must be a string, not a boolean"),
+        (lambda: BODY.integer("yes"), "yes", "yes must be an integer, not a boolean"),
+        (lambda: BODY.integer("half"), "half", "half must be an integer, not a number"),
+        (lambda: BODY.number("text"), "text", "text must be a number, not a string"),
+        (lambda: BODY.boolean("text"), "text", "text must be a boolean, not a string"),
+        (lambda: BODY.child("text"), "text", "text must be an object, not a string"),
+        (lambda: BODY.items("text"), "text", "text must be a list, not a string"),
+        (lambda: BODY.strings("words"), "words[1]", "words[1] must be a string, not an integer"),
+        (lambda: BODY.required("empty"), "empty", "empty is required"),
+        (lambda: BODY.required_child("absent"), "absent", "absent is required"),
+        (lambda: BODY.children("words"), "words[0]", "words[0] must be an object, not a string"),
+        (
+            lambda: BODY.children("a")[0].required_child("b").string("c"),
+            "a[0].b.c",
+            "a[0].b.c must be a string, not an integer",
+        ),
+        (lambda: BODY.children("a")[1].required_child("b").required("c"), "a[1].b.c", "a[1].b.c is required"),
+        (lambda: Fields([]), "the body", "the body must be an object, not a list"),
+    ],
+)
+def test_faults_name_the_place(read, param, message):
+    with pytest.raises(ClientFault) as raised:
+        read()
+    assert (raised.value.param, raised.value.message, raised.value.status) == (param, message, 400)
+
+
+def test_null_is_called_null():
+    assert wrong_type("x", "a string or a list", None).message == "x must be a string or a list, not null"
