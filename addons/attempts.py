@@ -8,7 +8,7 @@ nobody looks. Credentials are masked before they enter a flow.
 
 from mitmproxy import connection, ctx, flow, http
 from mitmproxy.hooks import Hook
-from mitmproxy.proxy.layers.http import (
+from mitmproxy.proxy.layers.http._hooks import (
     HttpErrorHook,
     HttpRequestHeadersHook,
     HttpRequestHook,
@@ -62,7 +62,9 @@ class AttemptObserver:
             response.raw_content = bytes(attempt.response_body)
             response.timestamp_end = attempt.ended_s
             if attempt.response_bytes > len(attempt.response_body):
-                attempt_flow.comment += f" · the last {len(attempt.response_body)} of {attempt.response_bytes} bytes kept"
+                attempt_flow.comment += (
+                    f" · the last {len(attempt.response_body)} of {attempt.response_bytes} bytes kept"
+                )
         attempt_flow.live = False
         hook = HttpErrorHook(attempt_flow) if attempt_flow.error else HttpResponseHook(attempt_flow)
         asyncio_utils.create_task(_announce(hook), name="announce attempt", keep_ref=True)

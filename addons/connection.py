@@ -25,9 +25,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import (
     GetHttpConnection,
     GetHttpConnectionCompleted,
-    Http2Server,
     HTTPMode,
-    HttpRequestHeadersHook,
     SendHttp,
 )
 from mitmproxy.proxy.layers.http import HttpLayer as MitmHttpLayer
@@ -42,6 +40,8 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseHeaders,
     ResponseProtocolError,
 )
+from mitmproxy.proxy.layers.http._hooks import HttpRequestHeadersHook
+from mitmproxy.proxy.layers.http._http2 import Http2Server
 
 PLACEHOLDER_HOST = "cliproxy.internal"
 """The reverse target that means "there is no other upstream than the gateway"."""
@@ -116,7 +116,6 @@ class Upload:
 class Reply(events.ConnectionEvent):
     """What the exchange answers, as HTTP events of the response, in order."""
 
-    connection: Server
     http_events: Sequence[HttpEvent]
 
     def __repr__(self) -> str:
@@ -149,11 +148,10 @@ class Host(Protocol):
 class GatewayConnection(HttpConnection):
     """The gateway, seen from mitmproxy's HTTP layer: the client side of an HTTP connection without a socket."""
 
-    conn: Server
-
     def __init__(self, context: Context, conn: Server, stream: "GatewayStream", forget: Callable[[], object]) -> None:
         """forget: called once, when neither side has anything more to say."""
         super().__init__(context, conn)
+        self._server = conn
         self._stream = stream
         self._host = stream.http_layer.host
         self._forget = forget
@@ -163,24 +161,32 @@ class GatewayConnection(HttpConnection):
         self._exchange: Exchange | None = None
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, Reply):
+            self._answered = isinstance(event.http_events[-1], ResponseEndOfMessage | ResponseProtocolError)
+            for http_event in event.http_events:
+                yield ReceiveHttp(http_event)
+        else:
+            self._receive(event)
+        # An answer may be complete before the request is (413): then the rest of it is still to come.
+        if self._asked and self._answered:
+            self._forget()
+
+    def _receive(self, event: events.Event) -> None:
+        """Take an event of the request."""
         match event:
-            case Reply(http_events=http_events):
-                self._answered = isinstance(http_events[-1], ResponseEndOfMessage | ResponseProtocolError)
-                for http_event in http_events:
-                    yield ReceiveHttp(http_event)
-            case RequestHeaders():
-                if event.request.stream:
+            case RequestHeaders(request=request):
+                if request.stream:
                     self._upload = Upload()
-                    self._exchange = self._host.start_exchange(self._stream, self.conn, self._upload)
-            case RequestData():
+                    self._exchange = self._host.start_exchange(self._stream, self._server, self._upload)
+            case RequestData(data=data):
                 if self._upload:
-                    self._upload.feed(event.data)
+                    self._upload.feed(data)
             case RequestEndOfMessage():
                 self._asked = True
                 if self._upload:
                     self._upload.end()
                 else:
-                    self._exchange = self._host.start_exchange(self._stream, self.conn, None)
+                    self._exchange = self._host.start_exchange(self._stream, self._server, None)
             case RequestProtocolError():
                 self._asked = self._answered = True
                 if self._upload:
@@ -189,10 +195,6 @@ class GatewayConnection(HttpConnection):
                     self._exchange.cancel()
             case _:
                 pass
-        # An answer may be complete before the request is (413): then the rest of it is still to come.
-        if self._asked and self._answered:
-            self._forget()
-        yield from ()
 
 
 class GatewayStream(MitmHttpStream):
@@ -309,5 +311,3 @@ class GatewayLayer(MitmHttpLayer):
             progress = asyncio.Event()
             self._progress.append(progress.set)
             await progress.wait()
-
-

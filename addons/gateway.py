@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
+from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.connection import Server
 from mitmproxy.net.http.status_codes import RESPONSES
@@ -58,7 +59,11 @@ logger = logging.getLogger(__name__)
 UNSENT_BYTES = 256 * 1024
 """How much of a stream may wait for an HTTP/2 client's window before the upstream is no longer read."""
 
-_UPSTREAM_TLS_OPTIONS = {"ssl_insecure", "ssl_verify_upstream_trusted_ca", "ssl_verify_upstream_trusted_confdir"}
+_UPSTREAM_TLS_OPTIONS = {
+    "ssl_insecure",
+    "ssl_verify_upstream_trusted_ca",
+    "ssl_verify_upstream_trusted_confdir",
+}
 
 
 class GatewayAddon:
@@ -72,14 +77,17 @@ class GatewayAddon:
         self._transport: HttpTransport | None = None
         self.watched = True
         """Whether anyone but the gateway sees its flows."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._exchanges: set[asyncio.Task[None]] = set()
         self.max_request_body_bytes = 0
 
     # ------------------------------------------------------------ life
 
     def load(self, loader: Loader) -> None:
         loader.add_option(
-            "cliproxy_config", str, "", "Path of cliproxy's config.yaml. Default: the one beside cliproxy_addon.py."
+            "cliproxy_config",
+            str,
+            "",
+            "Path of cliproxy's config.yaml. Default: the one beside cliproxy_addon.py.",
         )
         # Eager would dial the reverse target before anyone knows whether the request is ours.
         ctx.options.update(connection_strategy="lazy")
@@ -103,10 +111,10 @@ class GatewayAddon:
     def _apply(self, config: Config) -> None:
         self._config = config
         self.max_request_body_bytes = config.max_request_body_bytes
-        old, self._transport = self._transport, _transport(config)
+        if self._transport:
+            self._start(_close_after(self._exchanges, self._transport), "close old upstream connections")
+        self._transport = _transport(config)
         self._gateway = Gateway(config, self._transport)
-        if old:
-            self._start(old.close(), "close old upstream connections")
         if ctx.options.mode == DEFAULT_MODES:
             listen_instead(f"reverse:http://{PLACEHOLDER_HOST}@{_listen_address(config)}")
 
@@ -115,11 +123,14 @@ class GatewayAddon:
         if self._config and not self._config.api_keys:
             _warn_if_open_to_others()
 
-    def done(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
+    def done(self) -> "asyncio.Task[None] | None":
+        """Awaited when mitmproxy ends. When the script is reloaded, the exchanges under way go on to their end."""
+        if ctx.master.should_exit.is_set():
+            for exchange in self._exchanges:
+                exchange.cancel()
         if self._transport:
-            self._start(self._transport.close(), "close upstream connections")
+            return self._start(_close_after(self._exchanges, self._transport), "close upstream connections")
+        return None
 
     # ------------------------------------------------------------ claiming
 
@@ -130,7 +141,9 @@ class GatewayAddon:
             return
         if context.client.proxy_mode.scheme not in ("http", "https"):
             return
-        ctx.master.addons.get("nextlayer").next_layer(nextlayer)
+        mitmproxys_own = ctx.master.addons.get("nextlayer")
+        assert isinstance(mitmproxys_own, NextLayer)
+        mitmproxys_own.next_layer(nextlayer)
         theirs = next((found for found in context.layers if type(found) is HttpLayer), None)
         if theirs is None:
             return
@@ -161,6 +174,8 @@ class GatewayAddon:
         handler = _handler_of(stream.flow)
         running = RunningExchange(stream, connection, handler, upload, self._keep_bytes)
         running.task = self._start(self._exchange(running), f"exchange {stream.flow.request.path:.60}")
+        self._exchanges.add(running.task)
+        running.task.add_done_callback(self._exchanges.discard)
         return running
 
     async def _exchange(self, running: "RunningExchange") -> None:
@@ -175,7 +190,7 @@ class GatewayAddon:
         except Exception:
             logger.exception("the gateway failed on %s %s", request.method, request.path)
             error = GatewayError("the gateway failed; its log says more", code="internal_error")
-            await running.send(error_answer(error, routes.error_format(request.path)))
+            await running.fail(error_answer(error, routes.error_format(request.path)))
         finally:
             running.close()
 
@@ -185,10 +200,7 @@ class GatewayAddon:
         return self._config.inspect.max_body_bytes if self._config and self.watched else 0
 
     def _start(self, coroutine, name: str) -> "asyncio.Task[None]":
-        task = asyncio_utils.create_task(coroutine, name=name, keep_ref=True)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return asyncio_utils.create_task(coroutine, name=name, keep_ref=True)
 
 
 class RunningExchange:
@@ -212,6 +224,7 @@ class RunningExchange:
         self._handler = handler
         self._keep_bytes = keep_bytes
         self._kept = bytearray()
+        self._begun = False
 
     def cancel(self) -> None:
         """The client is gone."""
@@ -221,8 +234,11 @@ class RunningExchange:
         """Send an answer, waiting for the client as it goes."""
         id_ = self._stream.stream_id
         response = _response(answer)
+        self._begun = True
         if isinstance(answer.body, bytes):
-            await self._reply(ResponseHeaders(id_, response), ResponseData(id_, answer.body), ResponseEndOfMessage(id_))
+            # mitmproxy would send a body whatever the method.
+            body = b"" if self.flow.request.method == "HEAD" else answer.body
+            await self._reply(ResponseHeaders(id_, response), ResponseData(id_, body), ResponseEndOfMessage(id_))
             return
         response.stream = True
         try:
@@ -240,6 +256,14 @@ class RunningExchange:
             await self._reply(ResponseProtocolError(id_, str(error), ErrorCode.GENERIC_SERVER_ERROR))
         else:
             await self._reply(ResponseEndOfMessage(id_))
+
+    async def fail(self, answer: Answer) -> None:
+        """Send an answer in place of one that broke off, or cut the connection where that one had begun."""
+        if not self._begun:
+            await self.send(answer)
+        else:
+            id_ = self._stream.stream_id
+            await self._reply(ResponseProtocolError(id_, "the gateway failed", ErrorCode.GENERIC_SERVER_ERROR))
 
     def _keep(self, chunk: bytes) -> None:
         if self._keep_bytes:
@@ -268,7 +292,10 @@ class RunningExchange:
 
 
 def client_request(flow: http.HTTPFlow, upload: Upload | None) -> ClientRequest:
-    """A flow's request as the gateway takes it. The flow itself keeps masked credentials only: it may be saved or exported."""
+    """A flow's request as the gateway takes it.
+
+    The flow itself keeps masked credentials only: it may be saved or exported.
+    """
     request = flow.request
     headers = Headers(
         (name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in request.headers.fields
@@ -285,7 +312,9 @@ def client_request(flow: http.HTTPFlow, upload: Upload | None) -> ClientRequest:
 
 def _response(answer: Answer) -> http.Response:
     """A mitmproxy response without a body, which travels in events of its own."""
-    fields = [(name.encode("latin-1"), value.encode("utf-8", "surrogateescape")) for name, value in answer.headers.items()]
+    fields = [
+        (name.encode("latin-1"), value.encode("utf-8", "surrogateescape")) for name, value in answer.headers.items()
+    ]
     if isinstance(answer.body, bytes):
         fields.append((b"content-length", str(len(answer.body)).encode()))
     elif "content-length" not in answer.headers:
@@ -302,7 +331,7 @@ def _handler_of(flow: http.HTTPFlow) -> ConnectionHandler:
 
 
 def _is_upload(path: str, headers: http.Headers) -> bool:
-    """Bodies that are passed on while they arrive: forms with files, and anything that is not JSON on a native route."""
+    """Bodies that are passed on while they arrive: whatever is not JSON on a native route, such as forms with files."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in ("", "application/json"):
         return False
@@ -325,10 +354,18 @@ def _transport(config: Config) -> HttpTransport:
     )
 
 
+async def _close_after(exchanges: set["asyncio.Task[None]"], transport: HttpTransport) -> None:
+    """Close a transport when the exchanges of now, which may use it, are over."""
+    if exchanges:
+        await asyncio.wait(set(exchanges))
+    await transport.close()
+
+
 def _upstream_tls() -> ssl.SSLContext:
     """How upstream certificates are checked: as mitmproxy's own options say."""
     context = ssl.create_default_context(
-        cafile=ctx.options.ssl_verify_upstream_trusted_ca, capath=ctx.options.ssl_verify_upstream_trusted_confdir
+        cafile=ctx.options.ssl_verify_upstream_trusted_ca,
+        capath=ctx.options.ssl_verify_upstream_trusted_confdir,
     )
     if ctx.options.ssl_insecure:
         context.check_hostname = False
@@ -340,5 +377,6 @@ def _warn_if_open_to_others() -> None:
     for mode in ctx.options.mode:
         host = urlsplit(f"//{mode.rpartition('@')[2]}").hostname if "@" in mode else ctx.options.listen_host
         if host not in ("127.0.0.1", "::1", "localhost"):
-            logger.warning("No api-keys are configured and the listener is not on loopback: anyone who reaches it may use it.")
-
+            logger.warning(
+                "No api-keys are configured and the listener is not on loopback: anyone who reaches it may use it."
+            )

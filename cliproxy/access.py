@@ -43,7 +43,9 @@ class Access:
                 if key.expires and key.expires <= datetime.now(UTC):
                     raise ClientFault("this API key has expired", status=401, code="invalid_api_key")
                 return Admission(key.name or mask(secret))
-        message = "the API key is not valid" if offered else "an API key is missing: send it as `Authorization: Bearer KEY`"
+        message = (
+            "the API key is not valid" if offered else "an API key is missing: send it as `Authorization: Bearer KEY`"
+        )
         raise ClientFault(message, status=401, code="invalid_api_key")
 
     def _find(self, secret: str) -> ClientKey | None:

@@ -31,7 +31,7 @@ class Verdict(Protocol):
 
 
 class RunningAttempt:
-    """A response that is being read. Every way of reading it ends the attempt, and tells the observer and the verdict."""
+    """A response that is being read. Every way of reading it ends the attempt and tells observer and verdict."""
 
     def __init__(
         self, exchange: Exchange, record: Attempt, response: UpstreamResponse, verdict: Verdict | None
@@ -69,7 +69,10 @@ class RunningAttempt:
                 del record.response_body[: -self._keep_bytes]
 
     def end(
-        self, usage: Usage | None = None, finish_reason: str | None = None, failure: BaseException | None = None
+        self,
+        usage: Usage | None = None,
+        finish_reason: str | None = None,
+        failure: BaseException | None = None,
     ) -> None:
         """Nothing more will come."""
         if usage is not None:

@@ -114,7 +114,9 @@ async def _collect(chunks: AsyncIterable[bytes], limit_bytes: int) -> bytes:
 
 def _too_large(limit_bytes: int) -> ClientFault:
     return ClientFault(
-        f"the request body exceeds {limit_bytes} bytes (max-request-body-bytes)", status=413, code="request_too_large"
+        f"the request body exceeds {limit_bytes} bytes (max-request-body-bytes)",
+        status=413,
+        code="request_too_large",
     )
 
 
@@ -131,7 +133,12 @@ async def read_call(request: ClientRequest, route: Route, limit_bytes: int) -> C
         raise ClientFault(f"model {found}", param="model")
     if not isinstance(probe.stream, bool | None):
         raise ClientFault(f"stream must be true or false, not {probe.stream!r:.50}", param="stream")
-    if route.operation is Operation.GENERATE and route.format == "openai-chat" and probe.messages is None and probe.input:
+    if (
+        route.operation is Operation.GENERATE
+        and route.format == "openai-chat"
+        and probe.messages is None
+        and probe.input
+    ):
         # Some clients send Responses bodies to the chat path; CLIProxyAPI takes them as what they are.
         route = Route(Operation.GENERATE, "openai-responses", "/v1/responses")
     return ClientCall(route, probe.model, bool(probe.stream), True, body, query)
@@ -154,7 +161,14 @@ def _probe_body(body: bytes) -> _Probe:
 
 
 def _json_type(value: object) -> str:
-    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
+    names = {
+        list: "an array",
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        type(None): "null",
+    }
     return names[type(value)]
 
 

@@ -264,7 +264,9 @@ class Dispatch:
             lines.append(f"{credential.label}: {cooldown.status} {cooldown.message} (asked again from {back} UTC)")
         if not lines:
             return Unavailable(
-                f"no credential for {self._ask.model!r} can take another request now", status=503, retry_after_s=1.0
+                f"no credential for {self._ask.model!r} can take another request now",
+                status=503,
+                retry_after_s=1.0,
             )
         return Unavailable(
             f"no credential can serve {self._ask.model!r} now. " + "; ".join(lines),
@@ -286,4 +288,3 @@ async def _cancel(running: dict[asyncio.Task[Answer], Trial]) -> None:
     for result in await asyncio.gather(*running, return_exceptions=True):
         if isinstance(result, Answer):
             await result.close()
-

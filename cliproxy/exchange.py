@@ -6,7 +6,7 @@ ledger) reads them through an `Observer`.
 
 import time
 import uuid
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,9 +38,9 @@ class ClientRequest:
 class ByteStream(Protocol):
     """A body that is still coming. Whoever holds it reads it to its end or closes it."""
 
-    def __aiter__(self) -> "ByteStream": ...
-    async def __anext__(self) -> bytes: ...
-    async def aclose(self) -> None: ...
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    def __anext__(self) -> Awaitable[bytes]: ...
+    def aclose(self) -> Awaitable[None]: ...
 
 
 @dataclass(slots=True)

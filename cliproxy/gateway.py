@@ -22,9 +22,20 @@ from cliproxy.credentials.pool import Ask, Pool
 from cliproxy.credentials.record import Candidate
 from cliproxy.dispatch import Dispatch, Limits, Trial
 from cliproxy.exchange import Answer, ClientRequest, Exchange, Headers, NoObserver, Observer
+from cliproxy.keepalive import Signs, kept_alive, stream_signs, whole_signs
 from cliproxy.providers.call import Purpose, UpstreamCall
 from cliproxy.providers.demo import DemoTransport
-from cliproxy.relay import EVENT_STREAM, JSON, NativeRefusal, Passing, Relay, StreamRelay, Translating, media_type, stream_type
+from cliproxy.relay import (
+    EVENT_STREAM,
+    JSON,
+    NativeRefusal,
+    Passing,
+    Relay,
+    StreamRelay,
+    Translating,
+    media_type,
+    stream_type,
+)
 from cliproxy.routes import Operation, Route, error_format, match
 from cliproxy.routing.catalogue import Catalogue
 from cliproxy.routing.chains import Chains
@@ -44,6 +55,7 @@ MAX_ERROR_BYTES = 1024 * 1024
 
 AttemptOn = Callable[[Exchange, ClientCall, Trial], Awaitable[Answer]]
 
+
 class Gateway:
     """One configuration of the gateway with its connections. Lives on one event loop."""
 
@@ -59,7 +71,9 @@ class Gateway:
         self._transport = transport
         self._demo = DemoTransport()
         self._pool = pool or Pool()
-        self._pool.configure(config.upstream_strategy.order or config.routing.strategy, config.routing.session_affinity_ttl)
+        self._pool.configure(
+            config.upstream_strategy.order or config.routing.strategy, config.routing.session_affinity_ttl
+        )
         transient_s = config.transient_error_cooldown_seconds
         self._transient_s = None if transient_s < 0 else float(transient_s or TRANSIENT_S)
         self._chains = Chains(config.models)
@@ -93,14 +107,27 @@ class Gateway:
     async def _generate(self, exchange: Exchange, route: Route) -> Answer:
         call = await read_call(exchange.request, route, self._config.max_request_body_bytes)
         exchange.format, exchange.model = call.route.format, call.model
-        return await self._dispatched(exchange, call, self._ask)
+        work = self._dispatched(exchange, call, self._ask)
+        signs = self._signs(call)
+        return await (kept_alive(work, signs) if signs else work)
 
-    async def _dispatched(self, exchange: Exchange, call: ClientCall, attempt: AttemptOn, *, counting: bool = False) -> Answer:
+    def _signs(self, call: ClientCall) -> Signs | None:
+        """How to keep the client of a slow answer waiting; None: just wait."""
+        format_, config = call.route.format, self._config
+        if call.stream:
+            interval_s = config.streaming.keepalive_seconds
+            return stream_signs(format_, interval_s, sse=call.sse) if interval_s > 0 else None
+        interval_s = config.nonstream_keepalive_interval
+        return whole_signs(format_, interval_s) if interval_s > 0 else None
+
+    async def _dispatched(
+        self, exchange: Exchange, call: ClientCall, attempt: AttemptOn, *, counting: bool = False
+    ) -> Answer:
         """Try the model's targets, and each target's candidates, until one answers."""
         chain = self._chains.of(call.model)
         session = session_of(exchange.request, call) if self._config.routing.session_affinity else ""
         for number, name in enumerate(chain.targets, 1):
-            resolution = self._catalogue.resolve(name)
+            resolution = self._catalogue.resolve(name, call.route.format)
             call.reasoning = resolution.reasoning
             dispatch = Dispatch(
                 self._pool,
@@ -139,13 +166,17 @@ class Gateway:
         """How to ask `candidate`: as the client did where it speaks the client's format, else translated."""
         format_ = call.route.format
         if format_ in candidate.credential.formats and call.route.operation is not Operation.COMPLETE:
+            headers = _json_headers(forwarded(exchange.request.headers))
+            if self._signs(call):
+                # Pings cannot stand inside a compressed body.
+                headers["Accept-Encoding"] = "identity"
             return Passing(format_), UpstreamCall(
                 Purpose.GENERATE,
                 format_,
                 "POST",
                 call.route.path,
                 call.query,
-                _json_headers(forwarded(exchange.request.headers)),
+                headers,
                 call.passed_body(candidate),
                 call.stream,
                 call.route.action,
@@ -155,9 +186,7 @@ class Gateway:
         translation = Translation(call.request(), upstream, candidate.facts, call.model, stream=stream)
         exchange.dropped = translation.encoded.dropped
         headers = Headers({"content-type": JSON, "accept-encoding": "identity"})
-        upstream_call = UpstreamCall(
-            Purpose.GENERATE, upstream, "POST", "", "", headers, translation.body, stream
-        )
+        upstream_call = UpstreamCall(Purpose.GENERATE, upstream, "POST", "", "", headers, translation.body, stream)
         return Translating(translation, upstream, stream=call.stream, sse=call.sse), upstream_call
 
     async def _count_tokens(self, exchange: Exchange, route: Route) -> Answer:
@@ -194,7 +223,9 @@ class Gateway:
         if isinstance(body, bytes) and body:
             body = await read_body(request, self._config.max_request_body_bytes)
             headers.popall("content-encoding", None)
-            candidates = self._catalogue.narrowed(candidates, route.model or _named_model(body), required=bool(route.model))
+            candidates = self._catalogue.narrowed(
+                candidates, route.model or _named_model(body), required=bool(route.model)
+            )
         if not candidates:
             raise ClientFault(f"{request.path} needs a credential whose upstream speaks {route.format}", status=404)
         candidate = max(candidates, key=lambda c: c.credential.priority)
@@ -203,7 +234,14 @@ class Gateway:
         format_ = route.format if route.format in candidate.credential.formats else candidate.credential.formats[0]
         query = without_keys(request.query)
         call = UpstreamCall(
-            Purpose.NATIVE, format_, request.method, route.path, query, headers, body or None, action=route.action
+            Purpose.NATIVE,
+            format_,
+            request.method,
+            route.path,
+            query,
+            headers,
+            body or None,
+            action=route.action,
         )
         attempt = await begin(exchange, candidate, call, self._transport_of(candidate))
         answer_headers = returned(attempt.response.headers)
@@ -300,7 +338,9 @@ async def _refusal(attempt: RunningAttempt, relay: Relay) -> GatewayError:
     response = attempt.response
     body = await attempt.read(MAX_ERROR_BYTES)
     if response.status < 400:
-        error: GatewayError = UpstreamGarbled(f"the upstream answered {response.status} (a redirect) where an answer was due")
+        error: GatewayError = UpstreamGarbled(
+            f"the upstream answered {response.status} (a redirect) where an answer was due"
+        )
     else:
         error = relay.refusal(response.status, response.headers, body)
     attempt.end(failure=error)
@@ -370,8 +410,15 @@ def _health() -> Answer:
 
 
 def _banner() -> Answer:
-    generate = ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1beta/models/{model}:generateContent")
-    return _json_answer(200, {"message": "cliproxy", "endpoints": [*(f"POST {path}" for path in generate), "GET /v1/models"]})
+    generate = (
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1beta/models/{model}:generateContent",
+    )
+    return _json_answer(
+        200, {"message": "cliproxy", "endpoints": [*(f"POST {path}" for path in generate), "GET /v1/models"]}
+    )
 
 
 def _preflight() -> Answer:

@@ -32,8 +32,10 @@ def media_type(headers: Headers) -> str:
 class StreamRelay(Protocol):
     """One streamed answer on its way to the client."""
 
-    usage: Usage
-    finish_reason: str | None
+    @property
+    def usage(self) -> Usage: ...
+    @property
+    def finish_reason(self) -> str | None: ...
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a slice of the upstream's body; return what of the client's it completes. Raises UpstreamFault."""
@@ -49,7 +51,7 @@ class StreamRelay(Protocol):
 
 
 class NativeRefusal(UpstreamRefused):
-    """An upstream's error in the client's own format: `native_body` and `native_headers` can be passed on as they came."""
+    """An upstream's error in the client's own format: body and headers can be passed on as they came."""
 
     def __init__(self, error: UpstreamRefused, format_: Format, headers: Headers, body: bytes) -> None:
         super().__init__(
@@ -68,7 +70,7 @@ class NativeRefusal(UpstreamRefused):
 
 
 class PassingStream:
-    """The upstream's stream, byte for byte, in whole frames: a cut one is never passed on, but replaced by an error event."""
+    """The upstream's stream, byte for byte, in whole frames: half a frame is never passed on before an error event."""
 
     def __init__(self, format_: Format, headers: Headers) -> None:
         self._format: Format = format_
@@ -116,17 +118,24 @@ class PassingStream:
         if not self._frames:
             raise AnswerCut(error.message)
         self._held = b""
-        _, body = CODECS[self._format].encode_error(error)
-        match self._format:
-            case "anthropic":
-                return frame(json.dumps(body), "error")
-            case "openai-responses":
-                # Over HTTP the error is an object of its own; in a stream it is an event with these fields.
-                inner = body["error"]
-                event = {"type": "error", "code": inner.get("code"), "message": inner["message"], "param": None}
-                return frame(json.dumps({**event, "sequence_number": self._tap.events}), "error")
-            case _:
-                return frame(json.dumps(body))
+        return error_event(self._format, error)
+
+
+def error_event(format_: Format, error: GatewayError, *, sse: bool = True) -> bytes:
+    """An error as the last event of a stream in `format_`; without `sse` as the last element of Gemini's JSON array."""
+    _, body = CODECS[format_].encode_error(error)
+    if not sse:
+        return b"[" + json.dumps(body) + b"]"
+    match format_:
+        case "anthropic":
+            return frame(json.dumps(body), "error")
+        case "openai-responses":
+            # Over HTTP the error is an object of its own; in a stream it is an event with these fields.
+            inner = body["error"]
+            event = {"type": "error", "code": inner.get("code"), "message": inner["message"], "param": None}
+            return frame(json.dumps(event), "error")
+        case _:
+            return frame(json.dumps(body))
 
 
 class Passing:

@@ -57,7 +57,9 @@ _OPENAI_NATIVE = re.compile(
     r"|batches|vector_stores|images|audio|embeddings|moderations|completions|fine_tuning|realtime|skills|videos)(?:/.*)?)"
 )
 _GEMINI_MODEL = re.compile(r"/(v1beta|v1)/models/(.+):([A-Za-z]+)")
-_GEMINI_NATIVE = re.compile(r"/(?:upload/)?v1beta/(?:files|cachedContents|tunedModels|models|batches|corpora|operations)(?:[/:].*)?")
+_GEMINI_NATIVE = re.compile(
+    r"/(?:upload/)?v1beta/(?:files|cachedContents|tunedModels|models|batches|corpora|operations)(?:[/:].*)?"
+)
 _GEMINI_ACTIONS: dict[str, Operation] = {
     "generateContent": Operation.GENERATE,
     "streamGenerateContent": Operation.GENERATE,
@@ -102,7 +104,10 @@ def error_format(path: str) -> Format:
 
 
 def match(method: str, path: str) -> Route:
-    """Find the route of a call. Raises ClientFault: 404 for an unknown path, 405 for a wrong method, 426 for a WebSocket."""
+    """Find the route of a call.
+
+    Raises ClientFault: 404 for an unknown path, 405 for a wrong method, 426 for a WebSocket.
+    """
     fixed = _FIXED.get(path)
     if fixed:
         operation, format_, methods = fixed
@@ -115,7 +120,11 @@ def match(method: str, path: str) -> Route:
     if method == "OPTIONS" and (fixed or route):
         return Route(Operation.PREFLIGHT, error_format(path), path)
     if fixed or (route and methods and method not in methods):
-        raise ClientFault(f"{method} is not allowed on {path}: use {', '.join(methods)}", status=405, code="method_not_allowed")
+        raise ClientFault(
+            f"{method} is not allowed on {path}: use {', '.join(methods)}",
+            status=405,
+            code="method_not_allowed",
+        )
     if route is None:
         raise ClientFault(f"there is nothing at {path}", status=404, code="not_found")
     return route

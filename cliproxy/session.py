@@ -11,7 +11,14 @@ from cliproxy.wire import json
 from cliproxy.wire.model import Refusal, Request, Text
 
 _HEADERS_BEFORE_BODY = ("x-claude-code-session-id",)
-_HEADERS = ("session-id", "session_id", "x-session-id", "x-session-affinity", "x-client-request-id", "thread-id")
+_HEADERS = (
+    "session-id",
+    "session_id",
+    "x-session-id",
+    "x-session-affinity",
+    "x-client-request-id",
+    "thread-id",
+)
 _OPENING_CHARACTERS = 500
 
 
@@ -20,7 +27,7 @@ class _Said(msgspec.Struct):
 
     metadata: Any = None
     session_id: Any = None
-    sessionId: Any = None  # noqa: N815 - the wire's spelling
+    sessionId: Any = None
     prompt_cache_key: Any = None
     conversation: Any = None
     conversation_id: Any = None
@@ -30,7 +37,10 @@ _said = msgspec.json.Decoder(_Said).decode
 
 
 def session_of(request: ClientRequest, call: ClientCall) -> str:
-    """The session's key. Order: Claude Code's header, its metadata, other headers, body fields, the conversation's opening."""
+    """The session's key.
+
+    Order: Claude Code's header, its metadata, other headers, body fields, the conversation's opening.
+    """
     try:
         said = _said(call.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -41,7 +51,14 @@ def session_of(request: ClientRequest, call: ClientCall) -> str:
     named.append(_claude_session(user))
     named += [headers.get(name) for name in _HEADERS]
     conversation = said.conversation.get("id") if isinstance(said.conversation, dict) else said.conversation
-    named += [said.session_id, said.sessionId, said.prompt_cache_key, conversation, user, said.conversation_id]
+    named += [
+        said.session_id,
+        said.sessionId,
+        said.prompt_cache_key,
+        conversation,
+        user,
+        said.conversation_id,
+    ]
     for value in named:
         if isinstance(value, str) and value:
             return value

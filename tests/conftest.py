@@ -18,7 +18,11 @@ class Start(Protocol):
     """Starts a gateway; it ends with the module, and its log is looked through then."""
 
     async def __call__(
-        self, config: Mapping[str, Any], *arguments: str, program: str = "mitmdump", mode: str = PLACEHOLDER_MODE
+        self,
+        config: Mapping[str, Any],
+        *arguments: str,
+        program: str = "mitmdump",
+        mode: str = PLACEHOLDER_MODE,
     ) -> Gateway: ...
 
 
@@ -41,7 +45,10 @@ async def start(confdir: Path) -> AsyncIterator[Start]:
     async with AsyncExitStack() as running:
 
         async def _start(
-            config: Mapping[str, Any], *arguments: str, program: str = "mitmdump", mode: str = PLACEHOLDER_MODE
+            config: Mapping[str, Any],
+            *arguments: str,
+            program: str = "mitmdump",
+            mode: str = PLACEHOLDER_MODE,
         ) -> Gateway:
             gateway = mitmproxy(confdir, *arguments, config=config, program=program, mode=mode)
             return await listening(await running.enter_async_context(gateway))

@@ -63,7 +63,9 @@ class Cooldowns:
     def blocking(self, credential_id: str, model: str) -> Cooldown | None:
         """What keeps it sidelined longest; None when it is ready."""
         now = self._clock()
-        states = [s for s in self._of(credential_id, model) if now < s.next_try_s or (s.probing and now < s.until_s)]
+        states = [
+            s for s in self._of(credential_id, model) if now < s.next_try_s or (s.probing and now < s.until_s)
+        ]
         return max(states, key=lambda s: s.next_try_s, default=None)
 
     def asked(self, credential_id: str, model: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cliproxy.config.schema import CompatModel, Config, KeyedUpstream, Model, OpenAICompatibility, Upstream
 from cliproxy.credentials.record import Credential, OfferedModel
-from cliproxy.wire.model import FORMATS, Format, ThinkingFacts
+from cliproxy.wire.model import EFFORTS, FORMATS, Format, ThinkingFacts
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 GEMINI_URL = "https://generativelanguage.googleapis.com"
@@ -15,7 +15,9 @@ def credentials_of(config: Config) -> list[Credential]:
     """All credentials of the config, in its order. Disabled entries are left out."""
     found = [*_keyed(config), *_compatible(config)]
     if config.demo:
-        demo = Credential("demo", FORMATS, DEMO_URL, models=(OfferedModel("demo/echo", "echo", "Demo: says what it hears"),))
+        demo = Credential(
+            "demo", FORMATS, DEMO_URL, models=(OfferedModel("demo/echo", "echo", "Demo: says what it hears"),)
+        )
         found.append(demo)
     return found
 
@@ -109,7 +111,8 @@ def _offered(model: Model) -> OfferedModel:
             max=thinking.max or None,
             zero_allowed=thinking.zero_allowed,
             dynamic_allowed=thinking.dynamic_allowed,
-            levels=thinking.levels,
+            # `auto` is no level of its own: it says that the model may decide.
+            levels=tuple(level for level in EFFORTS if level in thinking.levels),
         )
         if thinking
         else None,

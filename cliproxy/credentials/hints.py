@@ -67,10 +67,16 @@ def is_account_wide(headers: Mapping[str, str], body: bytes) -> bool:
 def headroom(headers: Mapping[str, str]) -> float | None:
     """The fraction (0 to 1) of the tightest limit that is left, by the rate-limit headers; None where there are none."""
     left: list[float] = []
-    for prefix in ("anthropic-ratelimit-requests", "anthropic-ratelimit-tokens", "anthropic-ratelimit-input-tokens"):
+    for prefix in (
+        "anthropic-ratelimit-requests",
+        "anthropic-ratelimit-tokens",
+        "anthropic-ratelimit-input-tokens",
+    ):
         left += _fraction(headers.get(f"{prefix}-remaining"), headers.get(f"{prefix}-limit"))
     for kind in ("requests", "tokens"):
-        left += _fraction(headers.get(f"x-ratelimit-remaining-{kind}"), headers.get(f"x-ratelimit-limit-{kind}"))
+        left += _fraction(
+            headers.get(f"x-ratelimit-remaining-{kind}"), headers.get(f"x-ratelimit-limit-{kind}")
+        )
     for window in ("5h", "7d"):
         if (used := _number(headers.get(f"anthropic-ratelimit-unified-{window}-utilization"))) is not None:
             left.append(1 - used)

@@ -42,7 +42,13 @@ REQUEST_CODES = frozenset(
     }
 )  # fmt: skip
 REQUEST_KINDS = frozenset({"invalid_request", "invalid_request_error", "bad_request_error", "invalid_prompt"})
-_QUOTA_WORDS = ("usage_limit_reached", "insufficient_quota", "quota_exceeded", "model is at capacity", "free-usage-exhausted")
+_QUOTA_WORDS = (
+    "usage_limit_reached",
+    "insufficient_quota",
+    "quota_exceeded",
+    "model is at capacity",
+    "free-usage-exhausted",
+)
 _MODEL_WORDS = ("model_not_supported", "model not supported", "is not supported for this model", "unsupported model",
                 "model is not supported", "does not support this model", "model_not_found", "not available for your")  # fmt: skip
 _CONTEXT_WORDS = ("context_length_exceeded", "context_too_large", "maximum context length", "prompt is too long",
@@ -132,7 +138,11 @@ def _by_words(error: UpstreamRefused, now_s: float) -> Outcome | None:
 
 def _by_status(error: UpstreamRefused, now_s: float, counting: bool) -> Outcome | None:
     status = error.status
-    if status == 401 and error.code != "bad-credentials" and error.kind in REQUEST_KINDS - {"invalid_request_error"}:
+    if (
+        status == 401
+        and error.code != "bad-credentials"
+        and error.kind in REQUEST_KINDS - {"invalid_request_error"}
+    ):
         return Outcome("request", False, False)
     match status:
         case 401:
@@ -160,4 +170,3 @@ def _quota(error: UpstreamRefused, now_s: float) -> Outcome:
 def _words(error: UpstreamRefused) -> str:
     body = error.body[:20_000].decode("utf-8", "replace")
     return " ".join(filter(None, (error.code, error.kind, error.message, body))).lower()
-

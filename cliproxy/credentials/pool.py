@@ -71,7 +71,11 @@ class Pool:
         return chosen
 
     def _bound(self, ask: Ask, tried: Collection[str]) -> Candidate | None:
-        if not ask.session or not (wanted := self._affinity.bound_to(ask.session, ask.model)) or wanted in tried:
+        if (
+            not ask.session
+            or not (wanted := self._affinity.bound_to(ask.session, ask.model))
+            or wanted in tried
+        ):
             return None
         for group in ask.groups:
             for candidate in group.candidates:

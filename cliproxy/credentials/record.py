@@ -65,7 +65,14 @@ class Credential:
 
     def __post_init__(self) -> None:
         identity = "\0".join(
-            (self.provider, self.base_url, self.secret, self.proxy_url, self.prefix, repr(sorted(self.headers.items())))
+            (
+                self.provider,
+                self.base_url,
+                self.secret,
+                self.proxy_url,
+                self.prefix,
+                repr(sorted(self.headers.items())),
+            )
         )
         digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
         object.__setattr__(self, "id", f"{self.provider}:{digest[:12]}")
@@ -74,6 +81,10 @@ class Credential:
     def label(self) -> str:
         """`claude sk-a…#1f3a9c`: provider and masked secret."""
         return f"{self.provider} {mask(self.secret)}".rstrip()
+
+    def serves(self, client: Format) -> bool:
+        """Whether clients of a format may use it: those of its own formats, and those that may be translated."""
+        return client in self.formats or self.convert_from is None or client in self.convert_from
 
     def excludes(self, model: str) -> bool:
         """Whether `excluded-models` takes this upstream or client name out."""

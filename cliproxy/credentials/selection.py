@@ -49,7 +49,11 @@ class WeightedRoundRobin:
     def pick(self, group: Group, usable: Usable) -> Candidate | None:
         queue = self._queues.get(group.key)
         if queue is None:
-            weighted = [(index, c.credential.weight) for index, c in enumerate(group.candidates) if c.credential.weight > 0]
+            weighted = [
+                (index, c.credential.weight)
+                for index, c in enumerate(group.candidates)
+                if c.credential.weight > 0
+            ]
             # Half a stride ahead at the start, so that a heavy one does not have all its turns at once.
             queue = self._queues[group.key] = [(0.5 / weight, index) for index, weight in weighted]
             heapq.heapify(queue)

@@ -10,7 +10,10 @@ _PATHS = {Purpose.GENERATE: "/v1/messages", Purpose.COUNT_TOKENS: "/v1/messages/
 
 
 def address(credential: Credential, model: str, call: UpstreamCall) -> tuple[str, Headers]:
-    """URL and headers of a call. The vendor's own host takes a key as `x-api-key`, others as a bearer token (as CLIProxyAPI does)."""
+    """URL and headers of a call.
+
+    The vendor's own host takes a key as `x-api-key`, others as a bearer token, as CLIProxyAPI does.
+    """
     path = call.path or _PATHS[call.purpose]
     headers = call.headers.copy()
     headers.setdefault("anthropic-version", API_VERSION)

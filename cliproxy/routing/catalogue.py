@@ -51,28 +51,36 @@ class Catalogue:
         self._by_name: dict[str, list[Candidate]] = {}
         self._by_prefix: dict[str, list[tuple[Credential, OfferedModel]]] = {}
         self._listed: dict[str, ListedModel] = {}
-        self._resolved: dict[str, Resolution] = {}
+        self._resolved: dict[tuple[str, Format], Resolution] = {}
         for credential in credentials:
             for offered in self._offers(credential):
                 self._add(credential, offered, force_prefix)
 
-    def resolve(self, name: str) -> Resolution:
-        """Find who can serve a model. Raises ClientFault (404), naming the nearest known models."""
-        resolution = self._resolved.get(name)
+    def resolve(self, name: str, client: Format) -> Resolution:
+        """Find who can serve a model to a client of a format.
+
+        Raises ClientFault (404), naming the nearest known models.
+        """
+        resolution = self._resolved.get((name, client))
         if resolution is None:
-            resolution = self._resolve(name)
+            resolution = self._resolve(name, client)
             if len(self._resolved) < MAX_REMEMBERED:
-                self._resolved[name] = resolution
+                self._resolved[name, client] = resolution
         return resolution
 
-    def _resolve(self, name: str) -> Resolution:
-        if exact := self._find(name):
-            return Resolution(name, grouped(name, exact), None)
-        bare, intent = parse_suffix(name)
-        candidates = self._find(bare) if bare != name else ()
+    def _resolve(self, name: str, client: Format) -> Resolution:
+        bare, intent = name, None
+        candidates = self._find(name)
+        if not candidates:
+            bare, intent = parse_suffix(name)
+            candidates = self._find(bare) if bare != name else ()
         if not candidates:
             raise ClientFault(self._unknown(bare), status=404, code="model_not_found", param="model")
-        return Resolution(bare, grouped(bare, candidates), intent)
+        serving = [candidate for candidate in candidates if candidate.credential.serves(client)]
+        if not serving:
+            message = f"{bare!r} is not offered to {client} clients (convert-from)"
+            raise ClientFault(message, status=404, code="model_not_found", param="model")
+        return Resolution(bare, grouped(bare, serving), intent)
 
     def speaking(self, formats: Iterable[Format]) -> tuple[Candidate, ...]:
         """All credentials of the given upstream formats, for calls that have no model; best format first."""
@@ -85,7 +93,10 @@ class Catalogue:
         )
 
     def narrowed(self, candidates: tuple[Candidate, ...], model: str, *, required: bool) -> tuple[Candidate, ...]:
-        """Those of `candidates` that offer `model`. Where none does: all of them, asked for that very name if `required`."""
+        """Those of `candidates` that offer `model`.
+
+        Where none does: all of them, asked for that very name if `required`.
+        """
         if not model:
             return candidates
         allowed = {candidate.credential.id for candidate in candidates}
@@ -157,4 +168,6 @@ class Catalogue:
         nearest = difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.4) or list(self._listed)[:3]
         if not nearest:
             return f"unknown model {name!r}: no credential is configured that offers a model"
-        return f"unknown model {name!r}; known are for example {', '.join(map(repr, nearest))} (GET /v1/models lists all)"
+        return (
+            f"unknown model {name!r}; known are for example {', '.join(map(repr, nearest))} (GET /v1/models lists all)"
+        )

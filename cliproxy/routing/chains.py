@@ -1,4 +1,4 @@
-"""Fallback chains: a name of the user's own that stands for several models, tried in order (`models:` in the config)."""
+"""Fallback chains: a name of the user's own for several models, tried in order (`models:` in the config)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

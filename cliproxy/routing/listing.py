@@ -17,7 +17,12 @@ def list_models(models: Sequence[ListedModel], format_: Format) -> Json:
         case "anthropic":
             data = [_anthropic(model) for model in sorted(models, key=lambda m: m.display_name)]
             ids = [entry["id"] for entry in data]
-            return {"data": data, "has_more": False, "first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
+            return {
+                "data": data,
+                "has_more": False,
+                "first_id": ids[0] if ids else None,
+                "last_id": ids[-1] if ids else None,
+            }
         case "gemini":
             return {"models": [_gemini(model) for model in models]}
         case _:
@@ -35,7 +40,12 @@ def get_model(models: Sequence[ListedModel], name: str, format_: Format) -> Json
                     return _gemini(model)
                 case _:
                     return _openai(model)
-    raise ClientFault(f"unknown model {name!r} (GET /v1/models lists all)", status=404, code="model_not_found", param="model")
+    raise ClientFault(
+        f"unknown model {name!r} (GET /v1/models lists all)",
+        status=404,
+        code="model_not_found",
+        param="model",
+    )
 
 
 def _openai(model: ListedModel) -> Json:

@@ -11,7 +11,11 @@ _FIELDS: dict[Format, tuple[str, ...]] = {
     "gemini": ("generationConfig",),
 }
 """Where each format says how much to think."""
-_SHARED = {"reasoning": ("effort",), "output_config": ("effort",), "generationConfig": ("thinkingConfig", "thinking_config")}
+_SHARED = {
+    "reasoning": ("effort",),
+    "output_config": ("effort",),
+    "generationConfig": ("thinkingConfig", "thinking_config"),
+}
 """Fields that say other things as well: only these members of theirs are about thinking."""
 
 

@@ -16,7 +16,13 @@ from yarl import URL
 
 from cliproxy.exchange import Headers, UpstreamRequest
 from cliproxy.secrets import mask_query
-from cliproxy.wire.errors import UpstreamCut, UpstreamFault, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
+from cliproxy.wire.errors import (
+    UpstreamCut,
+    UpstreamFault,
+    UpstreamGarbled,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +129,11 @@ class HttpTransport:
                 proxy=proxy_url if proxy_url.startswith("http") else None,
                 allow_redirects=False,
             )
-        except (aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as error:
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ClientProxyConnectionError,
+            aiohttp.ClientHttpProxyError,
+        ) as error:
             raise UpstreamUnreachable(f"{host} cannot be reached: {_reason(error)}") from None
         except aiohttp.ConnectionTimeoutError:
             raise UpstreamUnreachable(f"{host} did not accept a connection within {limits.connect_s:g} s") from None
@@ -177,4 +187,3 @@ def _reason(error: BaseException) -> str:
         error = error.os_error
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return mask_query(" ".join(text.split()))[:300]
-

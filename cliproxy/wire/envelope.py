@@ -2,26 +2,25 @@
 
 import base64
 import binascii
-from typing import get_args
+from typing import Literal
 
 import msgspec
 
-from cliproxy.wire.model import FORMATS, Carrier
+from cliproxy.wire import json
+from cliproxy.wire.model import Carrier, Format
 
 _PREFIX = "cpx1"
-_KINDS = get_args(Carrier.__annotations__["kind"])
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(tuple[str, str, str, str | None]).decode
+_decode = msgspec.json.Decoder(tuple[Format, Literal["signature", "redacted", "encrypted"], str, str | None]).decode
 
 
 def seal(carrier: Carrier) -> str:
     """Text for a client's opaque slot, from which `unseal` makes the same carrier again.
 
-    It is legal base64 as a whole: Gemini's SDKs decode the slot to bytes and encode it again, maybe in the other
-    of base64's two alphabets. Equal carriers give equal text, which keeps prompt caches warm.
+    It is legal base64 as a whole: Gemini's SDKs decode the slot to bytes and encode it again, maybe in the
+    other of base64's two alphabets. Equal carriers give equal text, which keeps prompt caches warm.
     """
-    content = _encode((carrier.origin, carrier.kind, carrier.data, carrier.id))
+    content = json.dumps((carrier.origin, carrier.kind, carrier.data, carrier.id))
     return _PREFIX + base64.urlsafe_b64encode(content).decode()
 
 
@@ -31,9 +30,6 @@ def unseal(text: str) -> Carrier | None:
         return None
     try:
         content = base64.b64decode(text[len(_PREFIX) :].replace("-", "+").replace("_", "/"), validate=True)
-        origin, kind, data, id = _decode(content)
+        return Carrier(*_decode(content))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         return None
-    if origin not in FORMATS or kind not in _KINDS:
-        return None
-    return Carrier(origin, kind, data, id)

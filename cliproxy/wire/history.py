@@ -1,7 +1,7 @@
 """Makes any conversation one that every upstream accepts: calls and results paired, adjacent and in order.
 
 Clients lose ids, split parallel results over several messages, answer a call twice or never. All of that is
-mended here, once, before encoding; what a single format demands beyond it is that format's encoder's business.
+mended here, once, before encoding; what a single format demands beyond it is the business of its encoder.
 """
 
 from collections.abc import Iterable, Iterator
@@ -62,10 +62,10 @@ class _Calls:
 def repair(turns: list[Turn], dropped: list[str]) -> list[Turn]:
     """A legal conversation of the same content. `turns` stays as it is; `dropped` gets a line for each loss.
 
-    Neighbours of one role are one turn. Each call has one result, in the user turn directly after its own, in the
-    order of the calls and before other content; only calls that end the conversation may stay unanswered. Ids are
-    unique and never empty, results carry their call's name and kind, arguments of functions are JSON objects.
-    Empty texts and turns are gone, but one user turn stays.
+    Neighbours of one role are one turn. Each call has one result, in the user turn directly after its own, in
+    the order of the calls and before other content; only calls that end the conversation may stay unanswered.
+    Ids are unique and never empty, results carry their call's name and kind, arguments of functions are JSON
+    objects. Empty texts and turns are gone, but one user turn stays.
     """
     merged = _merged(_cleaned(turn, dropped) for turn in turns)
     if not any(type(part) is ToolCall or type(part) is ToolResult for turn in merged for part in turn.parts):
@@ -205,10 +205,8 @@ def _rebuilt(turns: list[Turn], calls_by_turn: dict[int, list[_Call]], dropped: 
 
 def _last_turn_that_stays(turns: list[Turn]) -> int:
     """The index of the last turn that holds more than tool results."""
-    return max(
-        (index for index, turn in enumerate(turns) if any(type(part) is not ToolResult for part in turn.parts)),
-        default=-1,
-    )
+    stays = [any(type(part) is not ToolResult for part in turn.parts) for turn in turns]
+    return max((index for index, stay in enumerate(stays) if stay), default=-1)
 
 
 def _called(part: ToolCall, call: _Call) -> ToolCall:

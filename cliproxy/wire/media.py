@@ -47,9 +47,22 @@ _MIME_BY_EXTENSION = {
     "xml": "text/xml",
 }
 
-_MIME_BY_KIND = {"image": "image/png", "document": "application/pdf", "audio": "audio/wav", "video": "video/mp4"}
+_MIME_BY_KIND = {
+    "image": "image/png",
+    "document": "application/pdf",
+    "audio": "audio/wav",
+    "video": "video/mp4",
+}
 
-_AUDIO_FORMATS = {"mpeg": "mp3", "mpga": "mp3", "mp4": "m4a", "wave": "wav", "vnd.wave": "wav", "l16": "pcm16", "pcm": "pcm16"}
+_AUDIO_FORMATS = {
+    "l16": "pcm16",
+    "mp4": "m4a",
+    "mpeg": "mp3",
+    "mpga": "mp3",
+    "pcm": "pcm16",
+    "vnd.wave": "wav",
+    "wave": "wav",
+}
 _AUDIO_SUBTYPES = {"m4a": "mp4", "pcm16": "pcm"}
 
 
@@ -98,7 +111,7 @@ _HEADER_CHARS = 120_000
 
 
 def image_size(data: str) -> tuple[int, int] | None:
-    """Width and height in pixels of a PNG, JPEG, GIF or WebP image in base64, or None where they are not to be found."""
+    """Width and height in pixels of a PNG, JPEG, GIF or WebP image in base64; None where they cannot be read."""
     try:
         head = base64.b64decode(data[:_HEADER_CHARS])
     except ValueError:

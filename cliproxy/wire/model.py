@@ -216,6 +216,7 @@ class Sampling(Struct):
 
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 class ReasoningIntent(Struct):

@@ -1,4 +1,4 @@
-"""How much a model shall think: budgets, levels and switches, converted and clamped to the model in this one place."""
+"""How much a model shall think: budgets, levels and switches, converted and clamped in this one place."""
 
 import re
 from typing import get_args
@@ -42,9 +42,9 @@ class Setting(Struct, frozen=True):
     on: False switches reasoning off. With `on` and neither effort nor budget nor adaptive, only `visible` and
     `summary` were asked for: nothing else is to be written.
     effort: one of the model's levels; given for models with levels and for unknown ones.
-    budget: tokens within the model's limits, -1 for as many as the model likes; given for models with budgets and for
-    unknown ones. A budget may still exceed the request's own max_tokens.
-    adaptive: the model decides when to think (Anthropic's `adaptive`, then with `effort` if given, and no budget).
+    budget: tokens within the model's limits, -1 for as many as the model likes; given for models with budgets
+    and for unknown ones. A budget may still exceed the request's own max_tokens.
+    adaptive: the model decides when to think: Anthropic's `adaptive`, with `effort` if given, and no budget.
     visible: summaries or thoughts wanted in the answer; None where the client did not say.
     summary: OpenAI's kind of summary, `auto` where only `visible` was said.
     """
@@ -64,14 +64,18 @@ def budget_of(effort: Effort) -> int:
 
 def effort_of(budget: int) -> Effort:
     """The level that a budget of 0 or more tokens stands for."""
-    return next((effort for ceiling, effort in _CEILINGS if budget <= ceiling), "xhigh")
+    for ceiling, effort in _CEILINGS:
+        if budget <= ceiling:
+            return effort
+    return "xhigh"
 
 
 def fit(intent: ReasoningIntent | None, facts: ModelFacts, *, cross: bool) -> Setting | None:
-    """Convert a client's wish to what the model takes; None when nothing was asked or the model cannot reason.
+    """Convert a client's wish to what the model takes; None when nothing was asked or it cannot reason.
 
-    cross: client and upstream speak different formats, so that limits the client could not know are clamped to.
-    Otherwise a level or budget that the model does not take raises ClientFault, saying which it takes.
+    cross: client and upstream speak different formats, so that the wish is clamped to limits that the client
+    could not know. Otherwise a level or budget that the model does not take raises ClientFault, saying which
+    it takes.
     """
     if intent is None or (facts.known and facts.thinking is None):
         return None
@@ -130,9 +134,7 @@ def _clamped(
     return effort, budget, adaptive
 
 
-def _level(
-    intent: ReasoningIntent, model: str, limits: ThinkingFacts, cross: bool, dynamic: bool
-) -> Effort | None:
+def _level(intent: ReasoningIntent, model: str, limits: ThinkingFacts, cross: bool, dynamic: bool) -> Effort | None:
     if dynamic:
         if limits.dynamic_allowed and not (intent.adaptive and cross):
             return None
@@ -150,7 +152,7 @@ def _level(
 def _nearest(effort: Effort, levels: tuple[Effort, ...]) -> Effort:
     """The level closest to `effort`, the lower one of two that are equally close. Never `none`."""
     rank = EFFORTS.index(effort)
-    choices = [level for level in levels if level != "none"] or list(levels)
+    choices: list[Effort] = [level for level in levels if level != "none"] or list(levels)
     return min(choices, key=lambda level: (abs(EFFORTS.index(level) - rank), EFFORTS.index(level)))
 
 
@@ -179,8 +181,8 @@ def _within(value: int, low: int, high: int) -> int:
 def parse_suffix(model: str) -> tuple[str, ReasoningIntent | None]:
     """Split what a model name says of reasoning from the name.
 
-    `model(high)`, `model(8192)`, `model(none)`, `model(auto)`, `model(-1)`; a suffix that says something else is
-    taken off and ignored. `codex/high/model` and `antigravity/high/model` keep their first segment.
+    `model(high)`, `model(8192)`, `model(none)`, `model(auto)`, `model(-1)`; a suffix that says something else
+    is taken off and ignored. `codex/high/model` and `antigravity/high/model` keep their first segment.
     """
     path = _PATH.fullmatch(model)
     if path is not None and path["level"] in EFFORTS:

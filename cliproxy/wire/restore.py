@@ -1,4 +1,4 @@
-"""Gives an answer back what the request's way to its upstream took: tool names, freeform tools, namespaces."""
+"""Gives an answer back what the request lost on its way: tool names, freeform tools, namespaces."""
 
 from collections import Counter
 
@@ -30,7 +30,7 @@ class _Known(Struct, frozen=True):
 
 
 def flattened(request: Request) -> Request:
-    """The request without name clashes between namespaces, for a format that has none: the same one if there are none.
+    """The request without name clashes between namespaces, for a format without them; itself if it has none.
 
     Tools of one name in two namespaces become `namespace__name`; all others keep their names.
     """
@@ -66,9 +66,10 @@ def _flat_call(part: Part, flat: dict[tuple[str | None, str], str]) -> Part:
 class Restorer:
     """Restores the calls of one answer.
 
-    request: the client's. names: tool names as sent → as they stood in the request that was encoded, where they differ
-    (`Encoded.names`). A freeform tool that went out as a function with the one string argument `input` comes back as a
-    freeform call with the raw text; a call that the upstream made as a freeform call stays as it is.
+    request: the client's. names: tool names as sent → as they stood in the request that was encoded, where
+    they differ (`Encoded.names`). A freeform tool that went out as a function with the one string argument
+    `input` comes back as a freeform call with the raw text; a call that the upstream made as a freeform call
+    stays as it is.
     """
 
     def __init__(self, request: Request, names: dict[str, str]) -> None:
@@ -88,14 +89,15 @@ class Restorer:
             return events
         restored: list[Event] = []
         for event in events:
-            kind = type(event)
-            if kind is Delta and event.index in self._unwrapping:
-                self._unwrapping[event.index].append(event.text)
-                continue
-            if kind is PartStart and type(event.part) is ToolCall:
-                restored.append(PartStart(event.index, self._started(event.index, event.part)))
-                continue
-            if kind is PartEnd and event.index in self._unwrapping:
+            if type(event) is Delta:
+                held = self._unwrapping.get(event.index)
+                if held is not None:
+                    held.append(event.text)
+                    continue
+            elif type(event) is PartStart:
+                if type(event.part) is ToolCall:
+                    event = PartStart(event.index, self._started(event.index, event.part))
+            elif type(event) is PartEnd and event.index in self._unwrapping:
                 text = _raw_input("".join(self._unwrapping.pop(event.index)))
                 if text:
                     restored.append(Delta(event.index, text))
@@ -130,13 +132,8 @@ class Restorer:
 def _raw_input(arguments: str) -> str:
     """The text of `{"input": text}`; a model that ignores the wrapping has written the text itself."""
     try:
-        value = json.loads(arguments)
+        value = json.loads_object(arguments, "the arguments")
     except (ValueError, RecursionError):
         return arguments
-    if isinstance(value, dict):
-        inner = value.get("input")
-        if isinstance(inner, str):
-            return inner
-        if not value:
-            return ""
-    return arguments
+    text = value.get("input") if value else ""
+    return text if isinstance(text, str) else arguments

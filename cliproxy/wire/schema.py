@@ -1,7 +1,7 @@
 """JSON Schemas of tools and answers, made to fit targets that take only a part of the language.
 
-A schema is walked by position: what stands under `properties` are names of the caller's own, even when they are
-spelled like keywords; what stands under `enum`, `const`, `default` or `examples` is data.
+A schema is walked by position: what stands under `properties` are names of the caller's own, even when they
+are spelled like keywords; what stands under `enum`, `const`, `default` or `examples` is data.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from cliproxy.wire.model import Json
 _MAX_DEPTH = 48
 _MAX_UNION_DEPTH = 6
 _MAX_NODES = 5000
-"""More nodes than this are not unfolded from references and unions: a handful of definitions can stand for billions."""
+"""More nodes than this are not unfolded from references and unions: a few definitions can stand for billions."""
 
 _SCHEMA_KEYWORDS = (
-    "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames", "additionalItems",
-    "unevaluatedItems", "unevaluatedProperties",
+    "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames",
+    "additionalItems", "unevaluatedItems", "unevaluatedProperties",
 )  # fmt: skip
 _SCHEMA_LIST_KEYWORDS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 _SCHEMA_MAP_KEYWORDS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
@@ -26,8 +26,8 @@ _SCHEMA_MAP_KEYWORDS = ("properties", "patternProperties", "$defs", "definitions
 def as_object(schema: Json | None) -> Json:
     """A schema whose root is an object with properties and no union, as Anthropic and OpenAI demand of tools.
 
-    Alternatives at the root become one object of all their properties; only what all of them require stays required,
-    and the description says which properties go together. The argument is not changed.
+    Alternatives at the root become one object of all their properties; only what all of them require stays
+    required, and the description says which properties go together. The argument is not changed.
     """
     if not isinstance(cast(Any, schema), dict) or not schema:
         return {"type": "object", "properties": {}}
@@ -53,7 +53,7 @@ class _Unions:
         return node
 
     def merged(self, node: Json, keyword: str, depth: int = 0) -> Json:
-        """`node` with all properties of the branches under `keyword`, of which any value must have the required ones."""
+        """`node` with all properties of the branches under `keyword`; those that any value needs are required."""
         merged = {key: value for key, value in node.items() if key != keyword}
         branches = self._branches(node[keyword], keyword, depth)
         properties: Json = {}
@@ -67,9 +67,11 @@ class _Unions:
         if keyword == "allOf":
             common = [name for names in required for name in names]
             for branch in branches:
-                merged = {**{key: branch[key] for key in branch if key not in ("properties", "required")}, **merged}
+                rest = {key: value for key, value in branch.items() if key not in ("properties", "required")}
+                merged = {**rest, **merged}
         else:
-            common = [name for name in (required[0] if required else []) if all(name in names for names in required)]
+            first = required[0] if required else []
+            common = [name for name in first if all(name in names for names in required)]
             sets = dict.fromkeys(", ".join(names) or "none" for names in required)
             if len(sets) > 1:
                 _hint(merged, f"Required together, one set of: {' | '.join(sets)}.")
@@ -94,7 +96,8 @@ class _Unions:
 
 
 def _either(first: Any, second: Any) -> Json:
-    alternatives = first["anyOf"] if isinstance(first, dict) and set(first) == {"anyOf"} else [first]
+    known = _object(first) or {}
+    alternatives: list[Any] = known["anyOf"] if known.keys() == {"anyOf"} else [first]
     return {"anyOf": alternatives if second in alternatives else [*alternatives, second]}
 
 
@@ -178,7 +181,11 @@ def _object(value: Any) -> Json | None:
 
 
 def _names(value: Any) -> list[str]:
-    return [name for name in cast(list[Any], value) if isinstance(name, str)] if isinstance(value, list) else []
+    return [name for name in _list(value) if isinstance(name, str)]
+
+
+def _list(value: Any) -> list[Any]:
+    return cast(list[Any], value) if isinstance(value, list) else []
 
 
 def _hint(node: Json, hint: str) -> None:
@@ -237,16 +244,16 @@ _TYPE_SIGNS = (
     ("maximum", "number"),
     ("multipleOf", "number"),
 )
-_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
+_JSON_TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (list, "array"), (dict, "object"))
 _ANYTHING: Json = {"type": "string", "description": "Any JSON value."}
 
 
 def for_gemini(schema: Json | None) -> Json:
     """A schema for `parameters` of a Gemini function: the dialect of its `Schema` and nothing else.
 
-    References are inlined, unions kept as `anyOf`, lists of types become `nullable` or `anyOf`, `const` an enum of one;
-    enums are of strings, arrays have items. Constraints that the dialect lacks, or that its servers are known to refuse
-    (lengths, patterns, limits), are told in the description instead.
+    References are inlined, unions kept as `anyOf`, lists of types become `nullable` or `anyOf`, `const` an enum
+    of one; enums are of strings, arrays have items. Constraints that the dialect lacks, or that its servers are
+    known to refuse (lengths, patterns, limits), are told in the description instead.
     """
     if not isinstance(cast(Any, schema), dict) or not schema:
         return {"type": "object", "properties": {}}
@@ -298,9 +305,8 @@ def _flattened(node: Json) -> Json:
 
 def _clean_union(node: Json, union: list[Any], depth: int) -> Json:
     """One of several schemas. `anyOf` stands alone in its node: Vertex refuses other fields beside it."""
-    shared = {
-        key: value for key, value in node.items() if key not in ("anyOf", "oneOf", "type", "description", "default")
-    }
+    own = ("anyOf", "oneOf", "type", "description", "default")
+    shared = {key: value for key, value in node.items() if key not in own}
     if isinstance(node.get("type"), str):
         shared["type"] = node["type"]
     nullable = node.get("nullable") is True
@@ -321,9 +327,9 @@ def _clean_union(node: Json, union: list[Any], depth: int) -> Json:
     if nullable:
         branches = [{**branch, "nullable": True} for branch in branches]
     first = branches[0]
-    said = [text for text in (node.get("description"), first.get("description")) if isinstance(text, str) and text]
-    if said:
-        first["description"] = " ".join(said)
+    said = node.get("description")
+    if isinstance(said, str) and said:
+        first["description"] = f"{said} {first['description']}" if "description" in first else said
     if "default" in node:
         _hint(first, _HINTS["default"].format(_short(node["default"])))
     return first if len(branches) == 1 else {"anyOf": branches}
@@ -359,13 +365,14 @@ def _type_of(node: Json) -> str:
 
 def _clean_enum(cleaned: Json, values: list[Any]) -> None:
     """Only strings can be enumerated, and not the empty one."""
-    kinds = dict.fromkeys(kind for value in values if (kind := _JSON_TYPES.get(type(value))))
+    kinds = dict.fromkeys(kind for value in values for type_, kind in _JSON_TYPES if type(value) is type_)
     if kinds:
         _hint(cleaned, f"Stands for a value of type {' or '.join(kinds)}.")
     cleaned["type"] = "string"
     if None in values:
         cleaned["nullable"] = True
-    texts = [value if isinstance(value, str) else json.dumps_text(value) for value in values if value is not None]
+    said = [value for value in values if value is not None]
+    texts = [value if isinstance(value, str) else json.dumps_text(value) for value in said]
     if "" in texts:
         _hint(cleaned, "May be an empty string.")
     elif texts:

@@ -1,4 +1,4 @@
-"""One exchange's way between a client's format and an upstream's: the codecs and what must happen between them."""
+"""One exchange's way between a client's format and an upstream's: the codecs and what lies between them."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol, cast
@@ -68,16 +68,23 @@ CODECS: dict[Format, Codec] = {
 class Translation:
     """The way of one exchange.
 
-    body: the request as JSON in the upstream's format. encoded: the same decoded, with what was dropped and renamed.
+    body: the request as JSON in the upstream's format. encoded: the same decoded, with what was dropped and
+    renamed.
     usage, finish_reason: what the answer said, by whichever of the ways below it came.
 
     Raises UnsupportedContent and the other ClientFaults of the upstream format's encoder.
     """
 
     def __init__(
-        self, request: Request, upstream: Format, facts: ModelFacts, shown_model: str, *, stream: bool | None = None
+        self,
+        request: Request,
+        upstream: Format,
+        facts: ModelFacts,
+        shown_model: str,
+        *,
+        stream: bool | None = None,
     ) -> None:
-        """shown_model: the model's name for the client. stream: how to ask the upstream, where not as the client asks."""
+        """shown_model: the model's name for the client. stream: how to ask, where not as the client asks."""
         dropped: list[str] = []
         sent = replace(request if upstream == "openai-responses" else flattened(request))
         sent.stream = request.stream if stream is None else stream
@@ -142,11 +149,11 @@ class Translation:
 class Stream:
     """Upstream stream bytes in, client stream bytes out.
 
-    Nothing comes out until the upstream has said something of content, so that an upstream that fails before then
-    raises its GatewayError and can be replaced; later failures become the client format's own error event.
+    Nothing comes out until the upstream has said something of content, so that an upstream that fails before
+    then raises its GatewayError and can be replaced; a later failure becomes the client format's error event.
 
-    usage, finish_reason: what the answer said so far. started: content has been seen. ended: nothing more will come.
-    failure: why it did not end well.
+    usage, finish_reason: what the answer said so far. started: content has been seen.
+    ended: nothing more will come. failure: why it did not end well.
     """
 
     def __init__(self, translation: Translation, decoder: AnswerDecoder, encoder: AnswerEncoder) -> None:
@@ -163,7 +170,7 @@ class Stream:
         self._said_something = False
 
     def feed(self, chunk: bytes) -> bytes:
-        """Client bytes for 0..n upstream bytes, cut anywhere. Raises the GatewayError of a failure before any output."""
+        """Client bytes for 0..n upstream bytes, cut anywhere. Raises a failure that comes before any."""
         if self.ended:
             return b""
         try:

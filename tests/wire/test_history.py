@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -163,7 +164,11 @@ CASES = {
         ["u: go", "a: f#a, g#a_2", "u: f#a=1, g#a_2=2"],
     ),
     "made-up ids avoid those in use": (
-        [user("go"), assistant(call("", "f"), call("call_1", "g")), user(result("", "1", "f"), result("call_1", "2"))],
+        [
+            user("go"),
+            assistant(call("", "f"), call("call_1", "g")),
+            user(result("", "1", "f"), result("call_1", "2")),
+        ],
         ["u: go", "a: f#call_1_, g#call_1", "u: f#call_1_=1, g#call_1=2"],
     ),
     "a wrong name of a result": (
@@ -196,8 +201,14 @@ def test_repair(name):
     [
         ([user("go", result("zz"))], "tool result zz: no call to go with it"),
         ([user("go", result("", "x", "f"))], "tool result f: no call to go with it"),
-        ([user("go"), assistant(call("a")), user("x")], "tool call f a: has no result, a note stands in for it"),
-        ([user("go"), assistant(call("a", "f", '{"x'))], "tool call f a: its arguments are not a JSON object"),
+        (
+            [user("go"), assistant(call("a")), user("x")],
+            "tool call f a: has no result, a note stands in for it",
+        ),
+        (
+            [user("go"), assistant(call("a", "f", '{"x'))],
+            "tool call f a: its arguments are not a JSON object",
+        ),
         ([user("go", call("a"))], "tool call f: stands in a user turn"),
     ],
 )
@@ -247,7 +258,12 @@ def test_signed_empty_parts_stay():
 
 
 def test_the_request_itself_stays_as_it_was():
-    turns = [user("a", ""), user("b"), assistant(call("", arguments="")), user(result("", name="f"), result("zz"))]
+    turns = [
+        user("a", ""),
+        user("b"),
+        assistant(call("", arguments="")),
+        user(result("", name="f"), result("zz")),
+    ]
     before = [asdict(turn) for turn in turns]
     text = repr(turns)
     repair(turns, [])
@@ -298,7 +314,7 @@ def test_ids_are_unique_and_never_empty(turns):
 @given(_turns)
 def test_roles_alternate_and_turns_have_content(turns):
     repaired = repair(turns, [])
-    for turn, following in zip(repaired, repaired[1:], strict=False):
+    for turn, following in pairwise(repaired):
         assert turn.role != following.role or turn.role == "system"
     assert all(turn.parts for turn in repaired)
     assert any(turn.role == "user" for turn in repaired)
@@ -307,9 +323,7 @@ def test_roles_alternate_and_turns_have_content(turns):
 @given(_turns)
 def test_nothing_else_is_lost(turns):
     def contents(turns):
-        return [
-            part for turn in turns for part in turn.parts if isinstance(part, Text | Media) and part != Text("")
-        ]
+        return [part for turn in turns for part in turn.parts if isinstance(part, Text | Media) and part != Text("")]
 
     repaired = repair(turns, [])
     # Content never moves past other content of a user or assistant turn.

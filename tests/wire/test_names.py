@@ -52,7 +52,10 @@ def test_a_name_that_another_was_changed_into_is_changed_too():
     assert names.restored[changed] == "fs.read" and names.restored[other] == "fs_read"
 
 
-@given(st.lists(st.text(min_size=1, max_size=80) | st.text("ab._", min_size=60, max_size=70)), st.sampled_from([OPENAI, GEMINI]))
+@given(
+    st.lists(st.text(min_size=1, max_size=80) | st.text("ab._", min_size=60, max_size=70)),
+    st.sampled_from([OPENAI, GEMINI]),
+)
 def test_names_fit_and_come_back(originals, rules):
     names = ToolNames(**rules)
     legal = re.compile(f"[{rules.get('first', rules['legal'])}][{rules['legal']}]{{0,{rules['limit'] - 1}}}")

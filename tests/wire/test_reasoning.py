@@ -149,7 +149,11 @@ def test_within_a_format_what_the_model_takes_stays(intent, facts, setting):
 @pytest.mark.parametrize(
     ("intent", "facts", "message"),
     [
-        (wish(effort="xhigh"), ADAPTIVE, "m does not take the reasoning effort 'xhigh'; it takes low, medium, high, max"),
+        (
+            wish(effort="xhigh"),
+            ADAPTIVE,
+            "m does not take the reasoning effort 'xhigh'; it takes low, medium, high, max",
+        ),
         (wish(budget=5), BUDGET, "m takes a reasoning budget of 1024 to 128000 tokens, not 5"),
         (wish(budget=40000), GEMINI_PRO, "m takes a reasoning budget of 128 to 32768 tokens, not 40000"),
     ],

@@ -114,7 +114,10 @@ def test_calls_that_are_open_at_once_are_kept_apart():
     ]
     restorer = Restorer(request(PATCH, LOOK), {})
     pieces = [event for each in events for event in restorer.apply([each])]
-    assert fold(pieces).parts == [ToolCall("a", "apply_patch", "P", kind="custom"), ToolCall("b", "look", '{"x":1}')]
+    assert fold(pieces).parts == [
+        ToolCall("a", "apply_patch", "P", kind="custom"),
+        ToolCall("b", "look", '{"x":1}'),
+    ]
 
 
 @given(st.text(), st.integers(1, 7))

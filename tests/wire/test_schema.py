@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from cliproxy.wire.schema import as_object, for_gemini, inline_refs
 
 EMPTY = {"type": "object", "properties": {}}
-GEMINI_KEYWORDS = {"type", "description", "nullable", "enum", "items", "properties", "required", "anyOf", "format"}
+GEMINI_KEYWORDS = {
+    "type",
+    "description",
+    "nullable",
+    "enum",
+    "items",
+    "properties",
+    "required",
+    "anyOf",
+    "format",
+}
 
 
 def parameters(**properties):
@@ -42,8 +52,16 @@ def test_alternatives_at_the_root_become_one_object(keyword):
     schema = {
         "description": "Find.",
         keyword: [
-            {"type": "object", "properties": {"id": {"type": "integer"}, "n": {"type": "string"}}, "required": ["id", "n"]},
-            {"type": "object", "properties": {"name": {"type": "string"}, "n": {"type": "string"}}, "required": ["name", "n"]},
+            {
+                "type": "object",
+                "properties": {"id": {"type": "integer"}, "n": {"type": "string"}},
+                "required": ["id", "n"],
+            },
+            {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "n": {"type": "string"}},
+                "required": ["name", "n"],
+            },
         ],
     }
     assert as_object(schema) == {
@@ -55,7 +73,13 @@ def test_alternatives_at_the_root_become_one_object(keyword):
 
 
 def test_alternatives_that_differ_in_a_property_keep_both():
-    schema = {"anyOf": [parameters(a={"type": "string"}), parameters(a={"type": "integer"}), parameters(a={"type": "string"})]}
+    schema = {
+        "anyOf": [
+            parameters(a={"type": "string"}),
+            parameters(a={"type": "integer"}),
+            parameters(a={"type": "string"}),
+        ]
+    }
     assert as_object(schema)["properties"] == {"a": {"anyOf": [{"type": "string"}, {"type": "integer"}]}}
 
 
@@ -65,13 +89,21 @@ def test_an_alternative_to_the_object_is_left_out():
 
 
 def test_alternatives_among_alternatives_are_merged_too():
-    schema = {"anyOf": [{"oneOf": [parameters(a={"type": "string"}), parameters(b={"type": "string"})]}, parameters(c={})]}
+    schema = {
+        "anyOf": [
+            {"oneOf": [parameters(a={"type": "string"}), parameters(b={"type": "string"})]},
+            parameters(c={}),
+        ]
+    }
     assert set(as_object(schema)["properties"]) == {"a", "b", "c"}
 
 
 def test_alternatives_that_unfold_without_bound_end():
     everything = [{"$ref": f"#/$defs/D{i}"} for i in range(12)]
-    schema = {"anyOf": everything, "$defs": {f"D{i}": {"anyOf": everything, **parameters(a={})} for i in range(12)}}
+    schema = {
+        "anyOf": everything,
+        "$defs": {f"D{i}": {"anyOf": everything, **parameters(a={})} for i in range(12)},
+    }
     assert as_object(schema)["properties"] == {"a": {}}
 
 
@@ -89,11 +121,16 @@ def test_all_of_at_the_root_requires_what_any_part_requires():
 
 
 def test_a_reference_at_the_root_is_followed():
-    schema = {"$ref": "#/$defs/A", "$defs": {"A": parameters(a={"$ref": "#/$defs/B"}), "B": {"type": "string"}}}
+    schema = {
+        "$ref": "#/$defs/A",
+        "$defs": {"A": parameters(a={"$ref": "#/$defs/B"}), "B": {"type": "string"}},
+    }
     assert as_object(schema) == {"$defs": schema["$defs"], **parameters(a={"$ref": "#/$defs/B"})}
 
 
-@pytest.mark.parametrize("schema", [{"$ref": "#/nowhere"}, {"$ref": "https://example.test/s"}, {"properties": []}, {"anyOf": [1]}])
+@pytest.mark.parametrize(
+    "schema", [{"$ref": "#/nowhere"}, {"$ref": "https://example.test/s"}, {"properties": []}, {"anyOf": [1]}]
+)
 def test_a_root_that_says_nothing_of_use_is_an_open_object(schema):
     root = as_object(schema)
     assert (root["type"], root["properties"]) == ("object", {})
@@ -104,12 +141,17 @@ def test_a_root_that_says_nothing_of_use_is_an_open_object(schema):
 
 def test_references_are_replaced_by_what_they_point_at():
     schema = {
-        **parameters(start={"$ref": "#/$defs/Point", "description": "Here."}, via={"type": "array", "items": {"$ref": "#/$defs/Point"}}),
+        **parameters(
+            start={"$ref": "#/$defs/Point", "description": "Here."},
+            via={"type": "array", "items": {"$ref": "#/$defs/Point"}},
+        ),
         "$defs": {"Point": {"type": "object", "properties": {"x": {"$ref": "#/definitions/N"}}}},
         "definitions": {"N": {"type": "number"}},
     }
     point = {"type": "object", "properties": {"x": {"type": "number"}}}
-    assert inline_refs(schema) == parameters(start={**point, "description": "Here."}, via={"type": "array", "items": point})
+    assert inline_refs(schema) == parameters(
+        start={**point, "description": "Here."}, via={"type": "array", "items": point}
+    )
 
 
 def test_a_recursion_ends_in_a_plain_object():
@@ -132,7 +174,9 @@ def test_a_schema_that_refers_to_itself_ends():
 
 def test_references_that_unfold_without_bound_end():
     levels = 40
-    definitions = {f"L{i}": parameters(a={"$ref": f"#/$defs/L{i + 1}"}, b={"$ref": f"#/$defs/L{i + 1}"}) for i in range(levels)}
+    definitions = {
+        f"L{i}": parameters(a={"$ref": f"#/$defs/L{i + 1}"}, b={"$ref": f"#/$defs/L{i + 1}"}) for i in range(levels)
+    }
     schema = {"$ref": "#/$defs/L0", "$defs": {**definitions, f"L{levels}": {"type": "string"}}}
     assert len(json.dumps(inline_refs(schema))) < 2_000_000
 
@@ -164,7 +208,9 @@ def test_properties_and_data_named_like_keywords_are_no_references():
 # ---------------------------------------------------------------- for_gemini
 
 
-@pytest.mark.parametrize("schema", [None, {}, {"type": "object"}, {"type": "object", "properties": {}}, {"type": "null"}])
+@pytest.mark.parametrize(
+    "schema", [None, {}, {"type": "object"}, {"type": "object", "properties": {}}, {"type": "null"}]
+)
 def test_no_parameters_are_an_empty_object(schema):
     assert for_gemini(schema) == EMPTY
 
@@ -370,7 +416,9 @@ def test_a_schema_of_great_depth_ends():
 _leaf = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from(["string", "integer", "number", "boolean", "null", "object", "array", ["string", "null"], 5]),
+        "type": st.sampled_from(
+            ["string", "integer", "number", "boolean", "null", "object", "array", ["string", "null"], 5]
+        ),
         "enum": st.lists(st.sampled_from(["a", "", 1, None, True, 1.5]), max_size=3),
         "const": st.sampled_from(["a", 1, None]),
         "format": st.sampled_from(["date-time", "int32", "uri"]),
@@ -408,7 +456,10 @@ def _branch(inner):
 
 _schemas = st.recursive(_leaf | st.booleans(), _branch, max_leaves=12)
 _documents = st.builds(
-    lambda root, a, b: {**root, "$defs": {"A": a, "B": b}} if isinstance(root, dict) else {}, _schemas, _schemas, _schemas
+    lambda root, a, b: {**root, "$defs": {"A": a, "B": b}} if isinstance(root, dict) else {},
+    _schemas,
+    _schemas,
+    _schemas,
 )
 
 
@@ -424,7 +475,9 @@ def check_gemini(node):
     assert node["type"] in ("string", "number", "integer", "boolean", "array", "object")
     assert isinstance(node.get("description", "d"), str) and node.get("description", "d")
     if "enum" in node:
-        assert node["type"] == "string" and node["enum"] and all(isinstance(each, str) and each for each in node["enum"])
+        assert (
+            node["type"] == "string" and node["enum"] and all(isinstance(each, str) and each for each in node["enum"])
+        )
     assert ("items" in node) == (node["type"] == "array")
     assert set(node.get("required", [])) <= set(node.get("properties", {}))
     for each in node.get("properties", {}).values():
@@ -447,7 +500,11 @@ def test_any_schema_becomes_one_that_gemini_takes(document):
 def test_cleaning_twice_changes_no_structure_more(document):
     def structure(node):
         if isinstance(node, dict):
-            return {key: structure(value) for key, value in node.items() if not (key == "description" and isinstance(value, str))}
+            return {
+                key: structure(value)
+                for key, value in node.items()
+                if not (key == "description" and isinstance(value, str))
+            }
         return [structure(each) for each in node] if isinstance(node, list) else node
 
     once = for_gemini(document)
@@ -463,12 +520,22 @@ def test_any_schema_becomes_an_object_schema(document):
     assert document == before
 
 
-_values = st.fixed_dictionaries({}, optional={"a": st.integers(0, 3) | st.text("ab", max_size=2), "type": st.none() | st.text("ab")})
+_values = st.fixed_dictionaries(
+    {}, optional={"a": st.integers(0, 3) | st.text("ab", max_size=2), "type": st.none() | st.text("ab")}
+)
 _legal = st.sampled_from(
     [
         parameters(a={"type": "integer"}, type={"type": ["string", "null"]}),
-        {**parameters(a={"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1}]}), "required": ["a"]},
-        {"anyOf": [parameters(a={"type": "string"}), {**parameters(a={"type": "integer"}), "required": ["a"]}]},
+        {
+            **parameters(a={"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1}]}),
+            "required": ["a"],
+        },
+        {
+            "anyOf": [
+                parameters(a={"type": "string"}),
+                {**parameters(a={"type": "integer"}), "required": ["a"]},
+            ]
+        },
         {**parameters(a={"$ref": "#/$defs/N"}), "$defs": {"N": {"type": "integer", "maximum": 2}}},
         {"allOf": [parameters(a={"type": ["string", "integer"]}), {"required": ["type"]}]},
     ]

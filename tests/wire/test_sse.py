@@ -31,7 +31,10 @@ CASES = {
     "event without data": (b"event: x\n\ndata: a\n\n", [("", b"a")]),
     "name of an event without data is forgotten": (b"event: x\n\n\ndata: a\n\n", [("", b"a")]),
     "data without colon": (b"data\n\n", [("", b"")]),
-    "U+2028 and U+0085 end no line": ('data: "a\u2028b\u0085c"\n\n'.encode(), [("", '"a\u2028b\u0085c"'.encode())]),
+    "U+2028 and U+0085 end no line": (
+        'data: "a\u2028b\u0085c"\n\n'.encode(),
+        [("", '"a\u2028b\u0085c"'.encode())],
+    ),
     "U+000B and U+001C end no line": (b"data: a\x0bb\x1cc\n\n", [("", b"a\x0bb\x1cc")]),
     "other fields": (b"foo: bar\ndata: a\n\n", [("", b"a")]),
     "nothing": (b"", []),
@@ -60,7 +63,10 @@ def test_any_bytes_cut_anywhere_give_the_same_events(body, first, second):
     assert parse(body[:first], body[first:second], body[second:]) == parse(body)
 
 
-@given(st.text().map(lambda text: text.encode().replace(b"\r", b"").replace(b"\n", b"")), st.sampled_from(["", "ping"]))
+@given(
+    st.text().map(lambda text: text.encode().replace(b"\r", b"").replace(b"\n", b"")),
+    st.sampled_from(["", "ping"]),
+)
 def test_frame_is_read_back(data, name):
     assert parse(frame(data, name)) == [(name, data)]
 

@@ -105,7 +105,10 @@ def test_a_stream_that_was_cut_is_told(format):
 @every_format
 def test_an_error_in_the_stream_is_told(format):
     encoder = CODECS[format].AnswerEncoder(asked(format), "m-1")
-    events = [*list(unfold(Answer("id1", "m-1", 1, [Text("Hello")])))[:3], Failure(UpstreamRefused("overloaded", status=529))]
+    events = [
+        *list(unfold(Answer("id1", "m-1", 1, [Text("Hello")])))[:3],
+        Failure(UpstreamRefused("overloaded", status=529)),
+    ]
     raw = b"".join([*map(encoder.push, events), encoder.finish()])
     tap = tapped(format, *frames(raw))
     assert tap.ended and isinstance(tap.failure, UpstreamRefused) and tap.failure.message == "overloaded"
@@ -127,7 +130,10 @@ def test_what_is_no_answer_is_told(format, body):
 @pytest.mark.parametrize("pretty", [True, False])
 def test_an_array_stream_of_gemini(pretty):
     """What comes without `alt=sse`: one JSON array, an element at a time."""
-    chunks = [json.loads(frame.removeprefix(b"data: ")) for frame in frames(streamed("gemini", Text("a]},{b"), ToolCall("c", "f", "{}"), finish="tool"))]
+    chunks = [
+        json.loads(frame.removeprefix(b"data: "))
+        for frame in frames(streamed("gemini", Text("a]},{b"), ToolCall("c", "f", "{}"), finish="tool"))
+    ]
     texts = [json.dumps(chunk, indent=2 if pretty else None).encode() for chunk in chunks]
     raw = b"[" + b"\n,\r\n".join(texts) + b"\n]"
     wanted = ("m-1", 100, 40, 30, "tool", True, None)

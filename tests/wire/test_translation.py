@@ -33,124 +33,13 @@ from cliproxy.wire.model import (
 from cliproxy.wire.translation import CODECS, Translation
 from tests import native
 from tests.wire import vendors
+from tests.wire.conversations import CONVERSATIONS, SCHEMA
 
 PAIRS = [pytest.param(client, upstream, id=f"{client}>{upstream}") for client, upstream in product(FORMATS, FORMATS)]
 every_pair = pytest.mark.parametrize(("client", "upstream"), PAIRS)
 both_modes = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 FACTS = ModelFacts("up-model", max_output_tokens=32000)
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-ARGUMENTS = {"city": "Oslo"}
-
-# The same conversation in each format: a question with a picture, a call, its result with another question.
-CONVERSATIONS = {
-    "openai-chat": {
-        "model": "shown",
-        "messages": [
-            {"role": "system", "content": "Be brief."},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "Weather?"},
-                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAEC"}},
-                ],
-            },
-            {
-                "role": "assistant",
-                "content": "Let me look.",
-                "tool_calls": [
-                    {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Oslo"}'}},
-                    {"id": "call_2", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Rome"}'}},
-                ],
-            },
-            {"role": "tool", "tool_call_id": "call_2", "content": "rain"},
-            {"role": "tool", "tool_call_id": "call_1", "content": "sun"},
-            {"role": "user", "content": "And now?"},
-        ],
-        "tools": [{"type": "function", "function": {"name": "get_weather", "description": "W.", "parameters": SCHEMA}}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    },
-    "openai-responses": {
-        "model": "shown",
-        "instructions": "Be brief.",
-        "input": [
-            {
-                "role": "user",
-                "content": [
-                    {"type": "input_text", "text": "Weather?"},
-                    {"type": "input_image", "image_url": "data:image/png;base64,AAEC"},
-                ],
-            },
-            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Let me look."}]},
-            {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city":"Oslo"}'},
-            {"type": "function_call", "call_id": "call_2", "name": "get_weather", "arguments": '{"city":"Rome"}'},
-            {"type": "function_call_output", "call_id": "call_2", "output": "rain"},
-            {"type": "function_call_output", "call_id": "call_1", "output": "sun"},
-            {"role": "user", "content": "And now?"},
-        ],
-        "tools": [{"type": "function", "name": "get_weather", "description": "W.", "parameters": SCHEMA, "strict": False}],
-        "stream": True,
-    },
-    "anthropic": {
-        "model": "shown",
-        "max_tokens": 1000,
-        "system": "Be brief.",
-        "messages": [
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "Weather?"},
-                    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAEC"}},
-                ],
-            },
-            {
-                "role": "assistant",
-                "content": [
-                    {"type": "text", "text": "Let me look."},
-                    {"type": "tool_use", "id": "call_1", "name": "get_weather", "input": {"city": "Oslo"}},
-                    {"type": "tool_use", "id": "call_2", "name": "get_weather", "input": {"city": "Rome"}},
-                ],
-            },
-            {
-                "role": "user",
-                "content": [
-                    {"type": "tool_result", "tool_use_id": "call_2", "content": "rain"},
-                    {"type": "tool_result", "tool_use_id": "call_1", "content": "sun"},
-                    {"type": "text", "text": "And now?"},
-                ],
-            },
-        ],
-        "tools": [{"name": "get_weather", "description": "W.", "input_schema": SCHEMA}],
-        "stream": True,
-    },
-    "gemini": {
-        "systemInstruction": {"parts": [{"text": "Be brief."}]},
-        "contents": [
-            {
-                "role": "user",
-                "parts": [{"text": "Weather?"}, {"inlineData": {"mimeType": "image/png", "data": "AAEC"}}],
-            },
-            {
-                "role": "model",
-                "parts": [
-                    {"text": "Let me look."},
-                    {"functionCall": {"name": "get_weather", "args": {"city": "Oslo"}}},
-                    {"functionCall": {"name": "get_weather", "args": {"city": "Rome"}}},
-                ],
-            },
-            {
-                "role": "user",
-                "parts": [
-                    {"functionResponse": {"name": "get_weather", "response": {"result": "sun"}}},
-                    {"functionResponse": {"name": "get_weather", "response": {"result": "rain"}}},
-                    {"text": "And now?"},
-                ],
-            },
-        ],
-        "tools": [{"functionDeclarations": [{"name": "get_weather", "description": "W.", "parametersJsonSchema": SCHEMA}]}],
-    },
-}  # fmt: skip
 
 
 def decoded(format, stream=True, **more):
@@ -222,7 +111,9 @@ def call(number, arguments='{"city":"Oslo"}'):
 
 COUNTS = Usage(input=100, cache_read=40, cache_write=0, output=30, reasoning=7)
 ANSWERS = {
-    "text": Answer("id1", "up-model", 1, [Text("Hello wörld \u2028 \U0001f600\x00\n\ndata: [DONE]\n\n")], COUNTS, "stop"),
+    "text": Answer(
+        "id1", "up-model", 1, [Text("Hello wörld \u2028 \U0001f600\x00\n\ndata: [DONE]\n\n")], COUNTS, "stop"
+    ),
     "nothing": Answer("id1", "up-model", 1, [], COUNTS, "stop"),
     "thinking": Answer("id1", "up-model", 1, [Reasoning("Hm.\n\nSo."), Text("Yes.")], COUNTS, "stop"),
     "calls": Answer("id1", "up-model", 1, [Text("So."), call(1), call(2, '{"city":"Rome"}')], COUNTS, "tool"),
@@ -241,7 +132,9 @@ every_answer = pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_a_conversation_arrives_whole(client, upstream, stream):
     way = translation(client, upstream, stream)
     body = json.loads(way.body)
-    arrived = CODECS[upstream].decode_request(body, **({"model": "m", "stream": stream} if upstream == "gemini" else {}))
+    arrived = CODECS[upstream].decode_request(
+        body, **({"model": "m", "stream": stream} if upstream == "gemini" else {})
+    )
     assert way.encoded.dropped == []
     assert [part.text for part in arrived.system if isinstance(part, Text)] == ["Be brief."]
     parts = [(turn.role, part) for turn in arrived.turns for part in turn.parts]
@@ -292,7 +185,13 @@ def test_an_upstream_that_only_streams_is_asked_to():
 
 
 def test_losses_are_told_in_the_order_in_which_they_came():
-    more = {"messages": [{"role": "user", "content": "hi"}, {"role": "tool", "tool_call_id": "gone", "content": "x"}], "logit_bias": {"1": 5}}
+    more = {
+        "messages": [
+            {"role": "user", "content": "hi"},
+            {"role": "tool", "tool_call_id": "gone", "content": "x"},
+        ],
+        "logit_bias": {"1": 5},
+    }
     dropped = translation("openai-chat", "anthropic", **more).encoded.dropped
     assert dropped[0] == "tool result gone: no call to go with it"
     assert any(line.startswith("logit_bias") for line in dropped[1:])
@@ -325,7 +224,9 @@ def test_an_answer_means_the_same_by_every_way(client, upstream, answer):
 
 _words = st.text(max_size=12)
 _values = st.recursive(
-    st.none() | st.booleans() | st.integers(-99, 99) | _words, lambda inner: st.lists(inner, max_size=2), max_leaves=3
+    st.none() | st.booleans() | st.integers(-99, 99) | _words,
+    lambda inner: st.lists(inner, max_size=2),
+    max_leaves=3,
 )
 _parts = st.one_of(
     st.builds(Text, st.text(min_size=1, max_size=12)),
@@ -402,7 +303,9 @@ def test_any_bytes_give_a_legal_stream_or_an_upstreams_fault(client, upstream, d
 
 
 @every_pair
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b"<html>", b'{"choices":[]}', b'{"output":5}', b"[" * 9999, b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"{}", b"<html>", b'{"choices":[]}', b'{"output":5}', b"[" * 9999, b"\xff"]
+)
 def test_a_body_that_is_no_answer_is_the_upstreams_fault(client, upstream, body):
     with pytest.raises((UpstreamGarbled, UpstreamRefused)):
         translation(client, upstream, stream=False).answer(body)
@@ -514,8 +417,15 @@ def test_a_gemini_client_may_ask_for_an_array():
     raw = upstream_stream("anthropic", ANSWERS["calls"])
     stream = translation("gemini", "anthropic").stream(sse=False)
     chunks = json.loads(stream.feed(raw) + stream.finish())
-    assert [part for chunk in chunks for part in chunk["candidates"][0].get("content", {}).get("parts", []) if "functionCall" in part]
-    assert json.loads(translation("gemini", "anthropic").unfolded(upstream_whole("anthropic", ANSWERS["text"]), sse=False))
+    assert [
+        part
+        for chunk in chunks
+        for part in chunk["candidates"][0].get("content", {}).get("parts", [])
+        if "functionCall" in part
+    ]
+    assert json.loads(
+        translation("gemini", "anthropic").unfolded(upstream_whole("anthropic", ANSWERS["text"]), sse=False)
+    )
 
 
 def test_a_collected_stream_that_was_cut_is_no_answer():
@@ -536,7 +446,12 @@ LONG_NAME = "mcp__a_very_long_server_name__and_a_very_long_tool_name_0123456789_
 def test_tool_names_come_back(upstream, stream):
     tools = [{"name": LONG_NAME, "description": "W.", "input_schema": SCHEMA}]
     way = translation("anthropic", upstream, stream, tools=tools)
-    [sent] = [tool.name for tool in CODECS[upstream].decode_request(json.loads(way.body), **({"model": "m"} if upstream == "gemini" else {})).tools]
+    [sent] = [
+        tool.name
+        for tool in CODECS[upstream]
+        .decode_request(json.loads(way.body), **({"model": "m"} if upstream == "gemini" else {}))
+        .tools
+    ]
     assert len(sent) <= 64
     answer = Answer("id1", "m", 1, [ToolCall("call_1", sent, '{"city":"Oslo"}')], COUNTS, "tool")
     if stream:
@@ -571,7 +486,12 @@ def test_freeform_tools_come_back_with_raw_text(upstream, stream):
 
 def test_tools_of_one_name_in_two_namespaces_reach_a_format_without_namespaces():
     namespaces = [
-        {"type": "namespace", "name": name, "description": name, "tools": [{"type": "function", "name": "search", "parameters": SCHEMA}]}
+        {
+            "type": "namespace",
+            "name": name,
+            "description": name,
+            "tools": [{"type": "function", "name": "search", "parameters": SCHEMA}],
+        }
         for name in ("docs", "mail")
     ]
     way = translation("openai-responses", "anthropic", tools=namespaces)
@@ -690,4 +610,7 @@ def test_the_vendors_sdk_reads_what_the_client_gets(client, upstream, stream):
         for body in bodies:
             understood = vendors.read(client, body, stream=stream)
             assert (understood.text, understood.calls, understood.finish) == (text, calls, word)
-            assert (understood.model, understood.tokens) == ("shown", (native.INPUT_TOKENS, native.OUTPUT_TOKENS))
+            assert (understood.model, understood.tokens) == (
+                "shown",
+                (native.INPUT_TOKENS, native.OUTPUT_TOKENS),
+            )
