@@ -46,10 +46,11 @@ from addons.connection import (
 )
 from addons.listener import DEFAULT_MODES, listen_instead
 from cliproxy import routes
+from cliproxy.answering import error_answer
 from cliproxy.config.loading import ConfigFault, load_config
 from cliproxy.config.schema import Config
 from cliproxy.exchange import Answer, AnswerCut, ClientRequest, Headers
-from cliproxy.gateway import Gateway, error_answer
+from cliproxy.gateway import Gateway
 from cliproxy.secrets import SECRET_HEADERS, mask_header, mask_query
 from cliproxy.transport.client import HttpTransport, TimeLimits
 from cliproxy.wire.errors import GatewayError

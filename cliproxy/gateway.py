@@ -7,12 +7,13 @@
 `Gateway.handle` and `Gateway._generate` read like that picture; each step is a call into the module that owns it.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from cliproxy.access import Access, without_keys
-from cliproxy.attempt import RunningAttempt, Transport, begin
+from cliproxy.answering import MAX_ERROR_BYTES, answered, error_answer, json_answer, passed_on, refusal
+from cliproxy.attempt import Transport, begin
 from cliproxy.call import ClientCall, read_body, read_call, with_model
 from cliproxy.config.schema import Config
 from cliproxy.counting import count_call, counted
@@ -26,15 +27,10 @@ from cliproxy.keepalive import Signs, kept_alive, stream_signs, whole_signs
 from cliproxy.providers.call import Purpose, UpstreamCall
 from cliproxy.providers.demo import DemoTransport
 from cliproxy.relay import (
-    EVENT_STREAM,
     JSON,
-    NativeRefusal,
     Passing,
     Relay,
-    StreamRelay,
     Translating,
-    media_type,
-    stream_type,
 )
 from cliproxy.routes import Operation, Route, error_format, match
 from cliproxy.routing.catalogue import Catalogue
@@ -45,13 +41,9 @@ from cliproxy.session import session_of
 from cliproxy.transport.client import HttpTransport
 from cliproxy.transport.headers import forwarded, returned
 from cliproxy.wire import json
-from cliproxy.wire.errors import ClientFault, GatewayError, UpstreamFault, UpstreamGarbled
+from cliproxy.wire.errors import ClientFault, GatewayError, UpstreamFault
 from cliproxy.wire.model import Format
-from cliproxy.wire.translation import CODECS, Translation
-
-MAX_ANSWER_BYTES = 512 * 1024 * 1024
-"""A whole answer is held in memory; images in base64 are large."""
-MAX_ERROR_BYTES = 1024 * 1024
+from cliproxy.wire.translation import Translation
 
 AttemptOn = Callable[[Exchange, ClientCall, Trial], Awaitable[Answer]]
 
@@ -126,8 +118,13 @@ class Gateway:
         """Try the model's targets, and each target's candidates, until one answers."""
         chain = self._chains.of(call.model)
         session = session_of(exchange.request, call) if self._config.routing.session_affinity else ""
-        for number, name in enumerate(chain.targets, 1):
-            resolution = self._catalogue.resolve(name, call.route.format)
+        failed: GatewayError | None = None
+        for name in chain.targets:
+            try:
+                resolution = self._catalogue.resolve(name, call.route.format)
+            except ClientFault as unknown:
+                failed = failed or unknown
+                continue
             call.reasoning = resolution.reasoning
             dispatch = Dispatch(
                 self._pool,
@@ -140,9 +137,11 @@ class Gateway:
             try:
                 return await dispatch.run()
             except GatewayError as error:
-                if number == len(chain.targets) or not chain.goes_on(error, dispatch.failures):
-                    raise
-        raise AssertionError("a chain has targets")
+                failed = error
+                if not chain.goes_on(error, dispatch.failures):
+                    break
+        assert failed
+        raise failed
 
     async def _ask(self, exchange: Exchange, call: ClientCall, trial: Trial) -> Answer:
         """One attempt. Raises GatewayError while what went wrong can still be told as an HTTP error."""
@@ -150,13 +149,7 @@ class Gateway:
         relay, upstream_call = self._plan(exchange, call, candidate)
         attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate), trial)
         self._pool.note_headroom(candidate, attempt.response.headers)
-        kind = media_type(attempt.response.headers)
-        if attempt.response.status >= 300:
-            raise await _refusal(attempt, relay)
-        if call.stream and (kind == EVENT_STREAM or (isinstance(relay, Passing) and not call.sse and kind == JSON)):
-            answer = await _streamed(attempt, relay, call)
-        else:
-            answer = await _whole(attempt, relay, call, kind)
+        answer = await answered(attempt, relay, call)
         answer.headers["x-cliproxy-served-by"] = f"{candidate.credential.provider}/{candidate.model}"
         if self._config.debug and exchange.dropped:
             answer.headers["x-cliproxy-dropped"] = "; ".join(exchange.dropped).encode("ascii", "replace").decode()
@@ -196,7 +189,7 @@ class Gateway:
             return await self._dispatched(exchange, call, self._count, counting=True)
         except UpstreamFault:
             # A count is advice: better an estimate than a client that cannot go on.
-            return _json_answer(200, *call.count_answer(None))
+            return json_answer(200, *call.count_answer(None))
 
     async def _count(self, exchange: Exchange, call: ClientCall, trial: Trial) -> Answer:
         """One attempt at counting; an upstream without a counter is spared it."""
@@ -204,13 +197,13 @@ class Gateway:
         upstream_call = count_call(call, candidate, forwarded(exchange.request.headers))
         if upstream_call is None:
             trial.abandoned()
-            return _json_answer(200, *call.count_answer(None))
+            return json_answer(200, *call.count_answer(None))
         attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate), trial)
         if attempt.response.status >= 300:
-            raise await _refusal(attempt, Passing(upstream_call.format))
+            raise await refusal(attempt, Passing(upstream_call.format))
         body = await attempt.read(MAX_ERROR_BYTES)
         attempt.end()
-        return _json_answer(200, *call.count_answer(counted(upstream_call.format, attempt.response, body)))
+        return json_answer(200, *call.count_answer(counted(upstream_call.format, attempt.response, body)))
 
     # ------------------------------------------------------------ everything else
 
@@ -247,117 +240,16 @@ class Gateway:
         answer_headers = returned(attempt.response.headers)
         if length := attempt.response.headers.get("content-length"):
             answer_headers["content-length"] = length
-        return Answer(attempt.response.status, answer_headers, _passed_on(attempt))
+        return Answer(attempt.response.status, answer_headers, passed_on(attempt))
 
     async def _list_models(self, exchange: Exchange, route: Route) -> Answer:
-        return _json_answer(200, list_models(self._catalogue.listed(), exchange.format))
+        return json_answer(200, list_models(self._catalogue.listed(), exchange.format))
 
     async def _get_model(self, exchange: Exchange, route: Route) -> Answer:
-        return _json_answer(200, get_model(self._catalogue.listed(), route.model, exchange.format))
+        return json_answer(200, get_model(self._catalogue.listed(), route.model, exchange.format))
 
     def _transport_of(self, candidate: Candidate) -> Transport:
         return self._demo if candidate.credential.provider == "demo" else self._transport
-
-
-# ---------------------------------------------------------------- from an upstream's response to the client's answer
-
-
-async def _streamed(attempt: RunningAttempt, relay: Relay, call: ClientCall) -> Answer:
-    """A streamed answer. It is committed to only when its first bytes are known: until then a failure raises."""
-    slices = _slices(attempt, relay.stream(attempt.response.headers))
-    first = await anext(slices, b"")
-    if isinstance(relay, Passing):
-        headers = returned(attempt.response.headers)
-    else:
-        headers = Headers({"content-type": stream_type(call.sse), "cache-control": "no-cache"})
-    return Answer(200, headers, _Begun(first, slices))
-
-
-class _Begun:
-    """A stream whose first bytes were read ahead."""
-
-    def __init__(self, first: bytes, rest: AsyncGenerator[bytes]) -> None:
-        self._first = first
-        self._rest = rest
-
-    def __aiter__(self) -> "_Begun":
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        return await anext(self._rest)
-
-    async def aclose(self) -> None:
-        await self._rest.aclose()
-
-
-async def _slices(attempt: RunningAttempt, stream: StreamRelay) -> AsyncGenerator[bytes]:
-    """The client's stream. Before its first bytes a failure raises; later it is an event in the stream, or cuts it."""
-    failure: BaseException | None = None
-    begun = False
-    try:
-        try:
-            async for chunk in attempt.chunks():
-                if out := stream.feed(chunk):
-                    begun = True
-                    yield out
-            if out := stream.finish():
-                begun = True
-                yield out
-        except UpstreamFault as error:
-            failure = error
-            if not begun:
-                raise
-            yield stream.fail(error)
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        attempt.end(stream.usage, stream.finish_reason, failure)
-
-
-async def _whole(attempt: RunningAttempt, relay: Relay, call: ClientCall, kind: str) -> Answer:
-    body = await attempt.read(MAX_ANSWER_BYTES)
-    try:
-        if kind != JSON and not (kind == EVENT_STREAM and isinstance(relay, Translating)):
-            raise UpstreamGarbled(f"the upstream answered {kind or 'without a content-type'} where {JSON} was due")
-        out = relay.whole(body, attempt.response.headers)
-    except GatewayError as error:
-        attempt.end(failure=error)
-        raise
-    attempt.end(relay.usage, relay.finish_reason)
-    if isinstance(relay, Passing):
-        return Answer(200, returned(attempt.response.headers), out)
-    return Answer(200, Headers({"content-type": stream_type(call.sse) if call.stream else JSON}), out)
-
-
-async def _refusal(attempt: RunningAttempt, relay: Relay) -> GatewayError:
-    """An upstream's error status as an error, with the upstream's own words for a client of the same format."""
-    response = attempt.response
-    body = await attempt.read(MAX_ERROR_BYTES)
-    if response.status < 400:
-        error: GatewayError = UpstreamGarbled(
-            f"the upstream answered {response.status} (a redirect) where an answer was due"
-        )
-    else:
-        error = relay.refusal(response.status, response.headers, body)
-    attempt.end(failure=error)
-    return error
-
-
-async def _passed_on(attempt: RunningAttempt) -> AsyncGenerator[bytes]:
-    """A body of any kind, as it arrives."""
-    failure: BaseException | None = None
-    try:
-        async for chunk in attempt.chunks():
-            yield chunk
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        attempt.end(failure=failure)
 
 
 # ---------------------------------------------------------------- answers of the gateway's own
@@ -389,24 +281,8 @@ def _named_model(body: bytes) -> str:
     return model if isinstance(model, str) else ""
 
 
-def error_answer(error: GatewayError, format_: Format) -> Answer:
-    """An error as a client of `format_` expects it; an upstream's own, in that format, as it came."""
-    if isinstance(error, NativeRefusal) and error.format == format_:
-        answer = Answer(error.status, returned(error.native_headers), error.native_body)
-    else:
-        status, body = CODECS[format_].encode_error(error)
-        answer = _json_answer(status, body)
-    if error.retry_after_s is not None:
-        answer.headers["retry-after"] = str(max(1, round(error.retry_after_s)))
-    return answer
-
-
-def _json_answer(status: int, body: Any, headers: dict[str, str] | None = None) -> Answer:
-    return Answer(status, Headers({"content-type": JSON, **(headers or {})}), json.dumps(body))
-
-
 def _health() -> Answer:
-    return _json_answer(200, {"status": "ok"})
+    return json_answer(200, {"status": "ok"})
 
 
 def _banner() -> Answer:
@@ -416,7 +292,7 @@ def _banner() -> Answer:
         "/v1/messages",
         "/v1beta/models/{model}:generateContent",
     )
-    return _json_answer(
+    return json_answer(
         200, {"message": "cliproxy", "endpoints": [*(f"POST {path}" for path in generate), "GET /v1/models"]}
     )
 

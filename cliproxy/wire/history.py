@@ -122,13 +122,15 @@ def _is_object(text: str) -> bool:
 def _merged(turns: Iterable[Turn]) -> list[Turn]:
     """Without empty turns, neighbours of one role as one turn; system turns stay apart as they were."""
     merged: list[Turn] = []
+    last: Turn | None = None
     for turn in turns:
         if not turn.parts:
             continue
-        if merged and merged[-1].role == turn.role != "system":
-            merged[-1].parts.extend(turn.parts)
+        if last is not None and last.role == turn.role != "system":
+            last.parts += turn.parts
         else:
-            merged.append(Turn(turn.role, list(turn.parts)))
+            last = Turn(turn.role, list(turn.parts))
+            merged.append(last)
     return merged
 
 
@@ -191,14 +193,13 @@ def _unused(id: str, taken: set[str]) -> str:
 def _rebuilt(turns: list[Turn], calls_by_turn: dict[int, list[_Call]], dropped: list[str]) -> Iterator[Turn]:
     last = _last_turn_that_stays(turns)
     for index, turn in enumerate(turns):
-        calls = calls_by_turn.get(index, [])
+        parts = [part for part in turn.parts if type(part) is not ToolResult]
+        calls = calls_by_turn.get(index)
+        if calls is None:
+            yield Turn(turn.role, parts)
+            continue
         called = iter(calls)
-        parts: list[Part] = [
-            _called(part, next(called)) if type(part) is ToolCall else part
-            for part in turn.parts
-            if type(part) is not ToolResult
-        ]
-        yield Turn(turn.role, parts)
+        yield Turn(turn.role, [_called(part, next(called)) if type(part) is ToolCall else part for part in parts])
         if index != last or any(call.result is not None for call in calls):
             yield Turn("user", [_result_of(call, dropped) for call in calls])
 

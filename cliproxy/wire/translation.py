@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cliproxy.wire import anthropic, gemini, history, json, openai_chat, openai_responses
@@ -24,6 +25,7 @@ from cliproxy.wire.model import (
     Usage,
     UsageReport,
 )
+from cliproxy.wire.openai_chat.completions import CompletionEncoder, encode_completion
 from cliproxy.wire.restore import Restorer, flattened
 
 
@@ -57,12 +59,21 @@ class Codec(Protocol):
     def encode_error(self, error: GatewayError) -> tuple[int, Json]: ...
 
 
+class AnswerShape(Struct, frozen=True):
+    """How a client's answers look, where a route wants them otherwise than its format has them."""
+
+    AnswerEncoder: Callable[..., AnswerEncoder]
+    encode_answer: Callable[[Answer, Request, str], Json]
+
+
 CODECS: dict[Format, Codec] = {
     "openai-chat": cast(Codec, openai_chat),
     "openai-responses": cast(Codec, openai_responses),
     "anthropic": cast(Codec, anthropic),
     "gemini": cast(Codec, gemini),
 }
+COMPLETIONS = AnswerShape(CompletionEncoder, encode_completion)
+"""Answers of `/v1/completions`."""
 
 
 class Translation:

@@ -15,7 +15,7 @@ _PROGRAMS = (
     "node22/bin/node",
 )
 _PYTHON = "venv/bin/python"
-_IMPORTS = "import aiohttp, anthropic, brotli, google.genai, openai, zstandard"
+_MODULES = ("aiohttp", "anthropic", "brotli", "google.genai", "openai", "zstandard")
 _INSTALL_LIMIT_S = 15 * 60
 
 
@@ -64,8 +64,9 @@ def _places() -> list[Path]:
 def _is_complete(place: Path) -> bool:
     if not all(os.access(place / program, os.X_OK) for program in _PROGRAMS):
         return False
+    probe = f"import importlib.util as u; assert all(map(u.find_spec, {_MODULES}))"  # imports itself would take seconds
     try:
-        return subprocess.run([python_of(place), "-c", _IMPORTS], capture_output=True).returncode == 0
+        return subprocess.run([python_of(place), "-c", probe], capture_output=True).returncode == 0
     except OSError:  # the interpreter that the venv was made with is gone
         return False
 
@@ -88,6 +89,4 @@ def _install(harness: Path, place: Path) -> None:
         log.seek(0)
         last_lines = log.read().splitlines()[-15:]
     if code != 0 or not _is_complete(place):
-        raise NotInstalled(
-            "\n".join([f"setup.sh ended with code {code}; it needs node and npm:", *last_lines])
-        )
+        raise NotInstalled("\n".join([f"setup.sh ended with code {code}; it needs node and npm:", *last_lines]))

@@ -1,7 +1,7 @@
 """`make test-clients`: real tools and SDKs, unmodified, through the gateway to the harness's mock upstream.
 
-Owns which client meets which upstream with which cases, and the tale of the results. The clients, the cases and the
-judgement of each row are the harness's (`../shared/harness/clients`, or `CLIPROXY_HARNESS`); without it nothing runs.
+Owns which client meets which upstream in which cases, and the telling of the results. The clients, the cases and the
+judgement of a row are the harness's (`../shared/harness/clients`, or `CLIPROXY_HARNESS`); without it nothing runs.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,137 +24,120 @@ from servers import ROOT, UPSTREAMS, credential, mock_log, running_gateway, runn
 
 JOBS = 2
 ROW_LIMIT_S = 120
+TOLD_LINES = 12
+"""How much of each log is shown where something failed."""
 
+Group = tuple[str, str]
+"""Clients and cases: each of these clients in each of these cases."""
 
-@dataclass(frozen=True)
-class Rows:
-    """Every one of `clients` with every one of `cases`, at one upstream."""
-
-    upstream: str
-    clients: tuple[str, ...]
-    cases: tuple[str, ...]
-
-
-ROWS = (
-    # Same format: text, then a tool; then several tools in one turn, and reasoning that must come back unharmed.
-    Rows(
-        "anthropic", ("claude", "qwen-anthropic", "sdk-anthropic", "sdk-anthropic-stream"), ("text", "tool")
+# Cases: `tool` reads a file, `parallel` two of them in one turn, `write` makes one (Codex with a freeform tool),
+# `read-image` gets an image as the result, `think` is two tools one after another with signed reasoning.
+ROWS: dict[str, tuple[Group, ...]] = {
+    "anthropic": (
+        # Its own format, then the others; likewise below.
+        ("claude qwen-anthropic sdk-anthropic sdk-anthropic-stream", "text tool"),
+        ("claude sdk-anthropic-stream", "parallel think"),
+        ("codex codex-lite", "tool write read-image think"),
+        ("gemini qwen qwen-gemini", "tool think"),
+        ("sdk-chat sdk-responses sdk-gemini", "tool"),
+        ("sdk-chat-stream sdk-responses-stream sdk-gemini-stream", "parallel think"),
     ),
-    Rows("anthropic", ("claude", "sdk-anthropic-stream"), ("parallel", "think")),
-    Rows(
-        "openai-responses",
-        ("codex", "codex-lite", "codex-builtin", "sdk-responses", "sdk-responses-stream"),
-        ("text", "tool"),
+    "openai-chat": (
+        ("qwen sdk-chat sdk-chat-stream", "text tool"),
+        ("qwen sdk-chat-stream", "parallel think"),
+        ("claude codex codex-lite", "tool write read-image think"),
+        ("gemini", "tool think"),
+        ("sdk-responses sdk-anthropic sdk-gemini", "tool"),
+        ("sdk-responses-stream sdk-anthropic-stream sdk-gemini-stream", "parallel think"),
     ),
-    Rows("openai-responses", ("codex", "sdk-responses-stream"), ("parallel", "think")),
-    Rows("openai-chat", ("qwen", "sdk-chat", "sdk-chat-stream"), ("text", "tool")),
-    Rows("openai-chat", ("qwen", "sdk-chat-stream"), ("parallel", "think")),
-    Rows("gemini", ("gemini", "qwen-gemini", "sdk-gemini", "sdk-gemini-stream"), ("text", "tool")),
-    Rows("gemini", ("gemini", "sdk-gemini-stream"), ("parallel", "think")),
-    # Across formats: a tool call that is executed and answered; then with reasoning, and in parallel.
-    Rows("anthropic", ("codex", "codex-lite", "gemini", "qwen", "qwen-gemini"), ("tool", "think")),
-    Rows("anthropic", ("sdk-chat", "sdk-responses", "sdk-gemini"), ("tool",)),
-    Rows(
-        "anthropic", ("sdk-chat-stream", "sdk-responses-stream", "sdk-gemini-stream"), ("parallel", "think")
+    "openai-responses": (
+        # codex-builtin tries a WebSocket first.
+        ("codex codex-lite codex-builtin sdk-responses sdk-responses-stream", "text tool"),
+        ("codex codex-lite sdk-responses-stream", "parallel think"),
+        ("claude", "tool write read-image think"),
+        ("gemini", "tool think"),
+        ("sdk-chat sdk-anthropic sdk-gemini", "tool"),
+        ("sdk-chat-stream sdk-anthropic-stream sdk-gemini-stream", "parallel think"),
     ),
-    Rows("openai-chat", ("claude", "codex", "codex-lite", "gemini"), ("tool", "think")),
-    Rows("openai-chat", ("sdk-responses", "sdk-anthropic", "sdk-gemini"), ("tool",)),
-    Rows(
-        "openai-chat",
-        ("sdk-responses-stream", "sdk-anthropic-stream", "sdk-gemini-stream"),
-        ("parallel", "think"),
+    "gemini": (
+        ("gemini qwen-gemini sdk-gemini sdk-gemini-stream", "text tool"),
+        ("gemini sdk-gemini-stream", "parallel think"),
+        ("claude codex codex-lite", "tool write read-image think"),
+        ("qwen qwen-anthropic", "tool think"),
+        ("sdk-chat sdk-responses sdk-anthropic", "tool"),
+        ("sdk-chat-stream sdk-responses-stream sdk-anthropic-stream", "parallel think"),
     ),
-    Rows("openai-responses", ("claude", "gemini"), ("tool", "think")),
-    Rows("openai-responses", ("sdk-chat", "sdk-anthropic", "sdk-gemini"), ("tool",)),
-    Rows(
-        "openai-responses",
-        ("sdk-chat-stream", "sdk-anthropic-stream", "sdk-gemini-stream"),
-        ("parallel", "think"),
-    ),
-    Rows("gemini", ("claude", "codex", "codex-lite", "qwen", "qwen-anthropic"), ("tool", "think")),
-    Rows("gemini", ("sdk-chat", "sdk-responses", "sdk-anthropic"), ("tool",)),
-    Rows(
-        "gemini", ("sdk-chat-stream", "sdk-responses-stream", "sdk-anthropic-stream"), ("parallel", "think")
-    ),
-)
-
-
-@dataclass
-class Tally:
-    passed: int = 0
-    failed: int = 0
-
-    def count(self, ok: bool) -> None:
-        if ok:
-            self.passed += 1
-        else:
-            self.failed += 1
+}
 
 
 @dataclass
 class Run:
-    """One run of all rows: where things are, and what came out so far."""
+    """One run: where things are, and what came out so far."""
 
     harness: Path
     clients: Path
     work: Path
     mock_url: str
     client_key: str
-    tally: Tally = field(default_factory=Tally)
+    passed: int = 0
+    failed: int = 0
 
-    def meet(self, upstream: str, rows: Sequence[Rows]) -> None:
-        """Send clients through a gateway of their own to one upstream."""
-        print(f"\n{upstream} upstream", flush=True)
+    def meet(self, upstream: str, groups: Sequence[Group]) -> None:
+        """Send groups of clients through a gateway of their own to one upstream."""
+        print(f"\nupstream {upstream}", flush=True)
         work = self.work / upstream
         work.mkdir()
         config = UPSTREAMS[upstream].config(upstream, self.mock_url, self.client_key)
         with running_gateway(config, work) as (url, log):
-            for group in rows:
+            for group in groups:
                 for result in self._results(group, url, work):
-                    self.tally.count(result["ok"])
+                    self._count(result["ok"])
                     if not result["ok"]:
                         _tell_failure(result)
-            complaints = log.read_text("utf-8", "replace")
-        self._check(f"gateway to {upstream}", "complains of nothing", complaints.splitlines()[-25:])
+            complaints = log.read_text("utf-8", "replace").splitlines()
+        self._check("the gateway logs no error", complaints[-TOLD_LINES:])
 
     def check_upstream(self) -> None:
         """What the mock saw of credentials: the gateway's for its format, and never the client's."""
+        print("\nall upstreams")
         requests = mock_log(self.mock_url)
-        leaking = [_line(seen) for seen in requests if self.client_key in json.dumps(seen)]
-        self._check("upstream", "never sees the client's key", leaking)
+        leaking = [seen for seen in requests if self.client_key in json.dumps(seen)]
+        self._check("the client's key goes to none", [f"{seen['method']} {seen['path']}" for seen in leaking])
         asked = [seen for seen in requests if seen.get("fmt")]
-        foreign = [_line(seen) for seen in asked if not _has_credential(seen)]
-        self._check("upstream", "sees the gateway's own", foreign if asked else ["no request arrived"])
+        foreign = [f"{seen['method']} {seen['path']}" for seen in asked if not _has_credential(seen)]
+        self._check("each sees its own credential", foreign if asked else ["no request arrived"])
 
-    def _check(self, subject: str, predicate: str, problems: Sequence[str]) -> None:
-        self.tally.count(not problems)
-        print("FAIL " if problems else "PASS ", subject, predicate, flush=True)
-        for problem in problems[:25]:
-            print("       ", problem)
+    def _check(self, claim: str, objections: Sequence[str]) -> None:
+        self._count(not objections)
+        print("FAIL " if objections else "PASS ", claim, flush=True)
+        for objection in objections[:TOLD_LINES]:
+            print("     ", objection)
 
-    def _results(self, rows: Rows, url: str, work: Path) -> list[dict[str, Any]]:
+    def _count(self, ok: bool) -> None:
+        if ok:
+            self.passed += 1
+        else:
+            self.failed += 1
+
+    def _results(self, group: Group, url: str, work: Path) -> list[dict[str, Any]]:
+        """What the harness says of each row; its lines are printed as they come."""
+        clients, cases = group
         report = work / "results.json"
         report.unlink(missing_ok=True)
         command = [
             python_of(self.clients), self.harness / "run_clients.py", "--base", url, "--mock", self.mock_url,
-            "--clients", ",".join(rows.clients), "--cases", ",".join(rows.cases), "--jobs", str(JOBS),
+            "--clients", clients.replace(" ", ","), "--cases", cases.replace(" ", ","), "--jobs", str(JOBS),
             "--timeout", str(ROW_LIMIT_S), "--work", work / "rows", "--json", report,
         ]  # fmt: skip
-        environment = {
-            **os.environ,
-            "CLIENTS_ROOT": str(self.clients),
-            "NO_PROXY": "127.0.0.1",
-            "no_proxy": "127.0.0.1",
-        }
+        loopback = "127.0.0.1"
+        environment = {**os.environ, "CLIENTS_ROOT": str(self.clients), "NO_PROXY": loopback, "no_proxy": loopback}
         with _ended_with_its_clients(
-            subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-            )
+            subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         ) as process:
             assert process.stdout
             for line in process.stdout:
                 if line.startswith(("PASS", "FAIL")):
-                    print(line, end="", flush=True)
+                    print(line.rstrip(), flush=True)
         if not report.exists():
             raise RuntimeError(f"the harness ended with code {process.returncode} and without a report")
         return json.loads(report.read_text("utf-8"))
@@ -167,7 +150,8 @@ def _ended_with_its_clients(harness: subprocess.Popen[str]) -> Iterator[subproce
         yield harness
         harness.wait()
     except BaseException:
-        harness.send_signal(signal.SIGSTOP)  # so that it starts no more
+        with suppress(ProcessLookupError):
+            harness.send_signal(signal.SIGSTOP)  # so that it starts no more of them
         for children in Path(f"/proc/{harness.pid}/task").glob("*/children"):
             for client in children.read_text("ascii").split():
                 with suppress(ProcessLookupError, PermissionError):
@@ -182,10 +166,10 @@ def _tell_failure(result: dict[str, Any]) -> None:
     for violation in result.get("violations", []):
         print("violation:", violation[:300])
     for request in result.get("upstream", []):
-        print("upstream: ", request)
+        print("upstream:", request)
     for stream in ("stdout", "stderr"):
-        for line in result[stream].splitlines()[-12:]:
-            print(f"{stream}:   ", line[:300])
+        for line in result[stream].splitlines()[-TOLD_LINES:]:
+            print(f"{stream}:", line[:300])
     print("---\n", flush=True)
 
 
@@ -194,37 +178,29 @@ def _has_credential(seen: dict[str, Any]) -> bool:
     return any(credential(format_) in value for _, value in seen["headers"])
 
 
-def _line(seen: dict[str, Any]) -> str:
-    return f"{seen['method']} {seen['path']}"
-
-
 def _find_harness() -> Path | None:
-    place = Path(os.environ.get("CLIPROXY_HARNESS") or ROOT.parent / "shared/harness/clients")
+    place = Path(os.environ.get("CLIPROXY_HARNESS") or ROOT.parent / "shared/harness/clients").absolute()
     return place if (place / "run_clients.py").is_file() else None
 
 
-def _selected(upstreams: str, clients: str) -> dict[str, list[Rows]]:
-    """The rows of each upstream, narrowed to the given names where some are given."""
-    selected: dict[str, list[Rows]] = {name: [] for name in UPSTREAMS}
-    for rows in ROWS:
-        kept = tuple(name for name in rows.clients if not clients or name in clients.split(","))
-        if kept and (not upstreams or rows.upstream in upstreams.split(",")):
-            selected[rows.upstream].append(Rows(rows.upstream, kept, rows.cases))
-    return {upstream: rows for upstream, rows in selected.items() if rows}
+def _selected(upstreams: str, clients: str) -> dict[str, list[Group]]:
+    """`ROWS`, narrowed to the given names where some are given."""
+    selected: dict[str, list[Group]] = {}
+    for upstream in upstreams.split(",") if upstreams else ROWS:
+        for names, cases in ROWS[upstream]:
+            if kept := [name for name in names.split() if not clients or name in clients.split(",")]:
+                selected.setdefault(upstream, []).append((" ".join(kept), cases))
+    return selected
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--upstreams", default="", help="only these, with commas: " + ", ".join(UPSTREAMS))
-    parser.add_argument("--clients", default="", help="only these, with commas")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--upstreams", default="", help="only these, with commas: " + ",".join(ROWS))
+    parser.add_argument("--clients", default="", help="only these, with commas, by the harness's names")
     arguments = parser.parse_args()
     harness = _find_harness()
     if harness is None:
-        print(
-            "The client harness is not here (../shared/harness/clients, CLIPROXY_HARNESS): nothing is tested."
-        )
+        print("Nothing is tested: there is no harness in ../shared/harness/clients or $CLIPROXY_HARNESS.")
         print("0 passed, 0 failed")
         return 0
     began_s = time.monotonic()
@@ -239,14 +215,12 @@ def main() -> int:
         work = Path(directory)
         with running_mock(python_of(clients), harness, work) as mock_url:
             run = Run(harness, clients, work, mock_url, client_key)
-            for upstream, rows in _selected(arguments.upstreams, arguments.clients).items():
-                run.meet(upstream, rows)
+            for upstream, groups in _selected(arguments.upstreams, arguments.clients).items():
+                run.meet(upstream, groups)
             run.check_upstream()
-    print(
-        f"\n{ready_s - began_s:.0f} s to find or install the clients, {time.monotonic() - ready_s:.0f} s for the rows"
-    )
-    print(f"{run.tally.passed} passed, {run.tally.failed} failed")
-    return 1 if run.tally.failed else 0
+    print(f"\nclients ready in {ready_s - began_s:.0f} s, rows done in {time.monotonic() - ready_s:.0f} s")
+    print(f"{run.passed} passed, {run.failed} failed")
+    return 1 if run.failed else 0
 
 
 if __name__ == "__main__":

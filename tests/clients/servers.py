@@ -130,6 +130,4 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -
                 return
         except urllib.error.URLError:
             time.sleep(0.1)
-    raise RuntimeError(
-        f"{process.args} does not answer at {url}:\n{log.read_text('utf-8', 'replace')[-3000:]}"
-    )
+    raise RuntimeError(f"{process.args} does not answer at {url}:\n{log.read_text('utf-8', 'replace')[-3000:]}")

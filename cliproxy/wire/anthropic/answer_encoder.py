@@ -340,9 +340,7 @@ def encode_answer(answer: Answer, request: Request, model: str) -> Json:
     return _message(answer.id, model, content, reason, sequence, answer.usage)
 
 
-def _message(
-    id: str, model: str, content: list[Json], reason: str | None, sequence: str | None, usage: Usage
-) -> Json:
+def _message(id: str, model: str, content: list[Json], reason: str | None, sequence: str | None, usage: Usage) -> Json:
     return {
         "id": id if id.startswith("msg_") else f"msg_{id}" if id else names.new_id("msg_"),
         "type": "message",

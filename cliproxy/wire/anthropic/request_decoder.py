@@ -385,9 +385,7 @@ def _reasoning(thinking: Fields | None, output_config: Fields | None) -> Reasoni
             return ReasoningIntent(effort, adaptive=True, visible=visible)
         case other:
             place = thinking.place("type")
-            raise ClientFault(
-                f"{place} must be enabled, adaptive or disabled, not {other[:40]!r}", param=place
-            )
+            raise ClientFault(f"{place} must be enabled, adaptive or disabled, not {other[:40]!r}", param=place)
 
 
 def _output(format: Fields | None) -> OutputFormat | None:

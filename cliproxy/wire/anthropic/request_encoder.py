@@ -102,9 +102,7 @@ def _system(request: Request) -> list[Json]:
     if output is not None and output.kind != "text" and not _is_enforced(output):
         wish = "Answer with a single JSON object and nothing else."
         if output.schema:
-            wish = (
-                f"Answer with JSON that fits this JSON Schema and nothing else: {dumps_text(output.schema)}"
-            )
+            wish = f"Answer with JSON that fits this JSON Schema and nothing else: {dumps_text(output.schema)}"
         blocks.append({"type": "text", "text": wish})
     return blocks
 
@@ -138,9 +136,7 @@ def _tools(request: Request, tool_names: names.ToolNames, dropped: list[str]) ->
     for tool in request.tools:
         if allowed is not None and tool.name not in allowed:
             continue
-        written = (
-            _server_tool(tool, dropped) if isinstance(tool, ServerTool) else _tool(tool, request, tool_names)
-        )
+        written = _server_tool(tool, dropped) if isinstance(tool, ServerTool) else _tool(tool, request, tool_names)
         if written is None:
             continue
         name = written.get("name")
@@ -202,19 +198,13 @@ def _server_tool(tool: ServerTool, dropped: list[str]) -> Json | None:
     return written
 
 
-def _tool_choice(
-    request: Request, tools: list[Json], tool_names: names.ToolNames, dropped: list[str]
-) -> Json | None:
+def _tool_choice(request: Request, tools: list[Json], tool_names: names.ToolNames, dropped: list[str]) -> Json | None:
     if not tools:
         return None
     choice = _choice(request.tool_choice, tool_names)
     if request.parallel_calls is False and (choice is None or choice["type"] != "none"):
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
-    if (
-        choice is not None
-        and choice["type"] == "tool"
-        and all(tool.get("name") != choice["name"] for tool in tools)
-    ):
+    if choice is not None and choice["type"] == "tool" and all(tool.get("name") != choice["name"] for tool in tools):
         dropped.append(f"tool_choice: there is no tool named {choice['name']}")
         return None
     return choice
@@ -231,11 +221,7 @@ def _choice(choice: ToolChoice | None, tool_names: names.ToolNames) -> Json | No
         case "required":
             return {"type": "any"}
         case "named":
-            return (
-                {"type": "tool", "name": tool_names.send(choice.names[0])}
-                if choice.names
-                else {"type": "any"}
-            )
+            return {"type": "tool", "name": tool_names.send(choice.names[0])} if choice.names else {"type": "any"}
         case "allowed":
             return {"type": "any" if choice.required else "auto"}
 
@@ -343,9 +329,7 @@ def _without_final_thinking(messages: list[Json]) -> None:
 # ---------------------------------------------------------------- other settings
 
 
-def _write_sampling(
-    body: Json, sampling: Sampling, thinks: bool, facts: ModelFacts, dropped: list[str]
-) -> None:
+def _write_sampling(body: Json, sampling: Sampling, thinks: bool, facts: ModelFacts, dropped: list[str]) -> None:
     stop = [text for text in sampling.stop or [] if text.strip()]
     if stop:
         body["stop_sequences"] = stop

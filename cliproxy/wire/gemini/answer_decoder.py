@@ -311,9 +311,7 @@ class _Reader:
         elif part.executable_code is not None:
             self._code_id = new_id("code_")
             raw = _raw("executableCode", part.executable_code, part)
-            self._whole_part(
-                ServerCall(self._code_id, "code_execution", FORMAT, part.executable_code, raw), events
-            )
+            self._whole_part(ServerCall(self._code_id, "code_execution", FORMAT, part.executable_code, raw), events)
         elif part.code_execution_result is not None:
             raw = _raw("codeExecutionResult", part.code_execution_result, part)
             self._whole_part(ServerResult(self._code_id, "code_execution", FORMAT, raw=raw), events)

@@ -35,9 +35,7 @@ class Contents:
     names: what each tool is called upstream. drop: told what is left out, each time as `field: reason`.
     """
 
-    def __init__(
-        self, request: Request, facts: ModelFacts, names: ToolNames, drop: Callable[[str], None]
-    ) -> None:
+    def __init__(self, request: Request, facts: ModelFacts, names: ToolNames, drop: Callable[[str], None]) -> None:
         self._request = request
         self._facts = facts
         self._names = names
@@ -94,9 +92,7 @@ class Contents:
             if type(part) is ToolResult:
                 self._note_cache(part)
                 results.append(self._function_response(part))
-                attached.extend(
-                    self._media(item) for item in part.parts if type(item) is Media and item.text is None
-                )
+                attached.extend(self._media(item) for item in part.parts if type(item) is Media and item.text is None)
             else:
                 others.extend(self._user_part(part))
         return results + attached + others

@@ -63,9 +63,7 @@ def decode_request(body: Json, *, model: str | None = None, stream: bool | None 
     fields = Fields(body)
     name = fields.string("model") if model is None else model
     if not name:
-        raise ClientFault(
-            "model is missing from the path: /v1beta/models/MODEL:generateContent", param="model"
-        )
+        raise ClientFault("model is missing from the path: /v1beta/models/MODEL:generateContent", param="model")
     request = Request(
         origin=FORMAT,
         model=name.removeprefix("models/"),

@@ -232,9 +232,7 @@ class _Encoder:
         if output is None or output.kind == "text":
             return []
         if calls_functions and self._is_old:
-            self._drop(
-                f"response_format: {self._facts.name} takes it beside functions only as an instruction"
-            )
+            self._drop(f"response_format: {self._facts.name} takes it beside functions only as an instruction")
             return [{"text": _json_instruction(output.schema)}]
         settings["responseMimeType"] = "application/json"
         if output.kind == "json_schema" and output.schema is not None:

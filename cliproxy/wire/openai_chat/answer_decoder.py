@@ -150,9 +150,7 @@ def decode_answer(body: Json) -> Answer:
     except msgspec.ValidationError as error:
         raise UpstreamGarbled(f"the upstream's answer is not a chat completion: {error}") from None
     if not chunk.stated_error() and not any(choice.message or choice.delta for choice in chunk.choices or ()):
-        raise UpstreamGarbled(
-            "the upstream's answer is not a chat completion: it has no message in its choices"
-        )
+        raise UpstreamGarbled("the upstream's answer is not a chat completion: it has no message in its choices")
     reading = _Reading()
     reading.take(chunk)
     reading.end(complete=True)
@@ -190,9 +188,7 @@ def _decode(data: bytes) -> _Chunk:
     try:
         return msgspec.convert(loads(data), _Chunk, strict=False)
     except (ValueError, RecursionError) as error:
-        raise UpstreamGarbled(
-            f"the upstream's stream holds what is no chat completion chunk: {error}"
-        ) from None
+        raise UpstreamGarbled(f"the upstream's stream holds what is no chat completion chunk: {error}") from None
 
 
 class _Call(Struct):
@@ -359,11 +355,7 @@ class _Reading:
             same = last.get("type") == detail.get("type") and last.get("index") == detail.get("index")
             if same and detail.get("type") in ("reasoning.text", "reasoning.summary"):
                 for key, value in detail.items():
-                    grows = (
-                        key in ("text", "summary")
-                        and isinstance(value, str)
-                        and isinstance(last.get(key), str)
-                    )
+                    grows = key in ("text", "summary") and isinstance(value, str) and isinstance(last.get(key), str)
                     if value is not None:
                         last[key] = last[key] + value if grows else value
             else:

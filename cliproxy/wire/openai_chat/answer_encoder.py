@@ -113,9 +113,7 @@ class AnswerEncoder:
     def _start(self, event: Start) -> bytes:
         if event.usage is not None:
             merge_usage(self._usage, event.usage)
-        self._head = (
-            b"data: " + dumps(_shell(event, self._model, "chat.completion.chunk"))[:-1] + b',"choices":['
-        )
+        self._head = b"data: " + dumps(_shell(event, self._model, "chat.completion.chunk"))[:-1] + b',"choices":['
         return self._chunk({"role": "assistant", "content": ""})
 
     def _part_start(self, event: PartStart) -> bytes:
@@ -241,9 +239,7 @@ def encode_answer(answer: Answer, request: Request, model: str) -> Json:
             case Text(text, citations):
                 content.append(text)
                 end = offset + len(text)
-                annotations += [
-                    note for one in citations if (note := _annotation(one, offset, end)) is not None
-                ]
+                annotations += [note for one in citations if (note := _annotation(one, offset, end)) is not None]
                 offset = end
             case Refusal(text):
                 refusals.append(text)

@@ -129,9 +129,7 @@ def _prompt(top: Fields) -> str:
     if isinstance(prompt, list):
         prompts = top.items("prompt")
         if len(prompts) != 1:
-            raise ClientFault(
-                "prompt must be a single text: several cannot be answered at once", param="prompt"
-            )
+            raise ClientFault("prompt must be a single text: several cannot be answered at once", param="prompt")
         prompt = prompts[0]
     if prompt is None:
         raise top.missing("prompt")

@@ -20,9 +20,7 @@ class Fields:
 
     __slots__ = ("_index", "_key", "_parent", "object")
 
-    def __init__(
-        self, value: Any, parent: "Fields | None" = None, key: str = "", index: int | None = None
-    ) -> None:
+    def __init__(self, value: Any, parent: "Fields | None" = None, key: str = "", index: int | None = None) -> None:
         """Raises ClientFault when `value` is not an object."""
         self._parent = parent
         self._key = key

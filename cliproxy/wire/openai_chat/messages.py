@@ -44,9 +44,7 @@ class Messages:
     Raises UnsupportedContent for content whose loss would change the meaning.
     """
 
-    def __init__(
-        self, request: Request, facts: ModelFacts, names: ToolNames, dropped: dict[str, None]
-    ) -> None:
+    def __init__(self, request: Request, facts: ModelFacts, names: ToolNames, dropped: dict[str, None]) -> None:
         self._request = request
         self._facts = facts
         self._names = names

@@ -123,18 +123,14 @@ def _turn(message: Fields, custom_calls: set[str]) -> Turn:
             return Turn("user", _content(message))
         case "assistant":
             parts = _assistant(message)
-            custom_calls.update(
-                part.id for part in parts if isinstance(part, ToolCall) and part.kind == "custom"
-            )
+            custom_calls.update(part.id for part in parts if isinstance(part, ToolCall) and part.kind == "custom")
             return Turn("assistant", parts)
         case "tool" | "function":
             return Turn("user", [_result(message, custom_calls)])
         case role:
             place = message.place("role")
             known = "system, developer, user, assistant, tool or function"
-            raise ClientFault(
-                f"{place} must be {known}, not {role[:40]!r}", code="invalid_value", param=place
-            )
+            raise ClientFault(f"{place} must be {known}, not {role[:40]!r}", code="invalid_value", param=place)
 
 
 def _assistant(message: Fields) -> list[Part]:
@@ -170,9 +166,7 @@ def _call(call: Fields) -> ToolCall:
     if custom is not None:
         return ToolCall(id, custom.required("name"), custom.string("input") or "", "custom", cache=cache)
     function = call.required_child("function")
-    return ToolCall(
-        id, function.required("name"), _arguments(function), carrier=_signature(call), cache=cache
-    )
+    return ToolCall(id, function.required("name"), _arguments(function), carrier=_signature(call), cache=cache)
 
 
 def _arguments(function: Fields) -> str:
@@ -380,11 +374,7 @@ def _tool(tool: Fields) -> Tool | ServerTool:
 
 def _function(function: Fields, holder: Fields) -> Tool:
     """A function from the object that describes it; its cache hint may sit on the holder."""
-    schema = (
-        function.child("parameters")
-        or function.child("parametersJsonSchema")
-        or function.child("input_schema")
-    )
+    schema = function.child("parameters") or function.child("parametersJsonSchema") or function.child("input_schema")
     return Tool(
         function.required("name"),
         function.string("description"),
@@ -419,11 +409,7 @@ def _location(options: Fields) -> Json | None:
     if location is None:
         return None
     location = location.child("approximate") or location
-    return {
-        key: location.object[key]
-        for key in ("city", "region", "country", "timezone")
-        if key in location.object
-    }
+    return {key: location.object[key] for key in ("city", "region", "country", "timezone") if key in location.object}
 
 
 def _flat_grammar(format: Json) -> Json:
@@ -498,8 +484,7 @@ def _reasoning_intent(top: Fields) -> ReasoningIntent | None:
         return ReasoningIntent(
             effort="none" if off else effort or _effort(reasoning, "effort"),
             budget=reasoning.integer("max_tokens"),
-            adaptive=reasoning.boolean("enabled") is True
-            and not reasoning.object.keys() & {"effort", "max_tokens"},
+            adaptive=reasoning.boolean("enabled") is True and not reasoning.object.keys() & {"effort", "max_tokens"},
             visible=None if exclude is None else not exclude,
             summary=reasoning.string("summary"),
         )

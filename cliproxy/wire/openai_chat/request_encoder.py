@@ -225,9 +225,7 @@ class _Encoder:
             self._body["response_format"] = {"type": kind}
             return
         name = _ILLEGAL_IN_NAME.sub("_", output.name or "response")[:_NAME_LIMIT]
-        schema = _present(
-            name=name, description=output.description, schema=output.schema, strict=output.strict
-        )
+        schema = _present(name=name, description=output.description, schema=output.schema, strict=output.strict)
         self._body["response_format"] = {"type": "json_schema", "json_schema": schema}
 
     def _settings(self) -> None:

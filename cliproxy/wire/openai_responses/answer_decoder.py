@@ -430,9 +430,7 @@ class _Response:
         if item_id:
             self.by_id[item_id] = item
 
-    def _find[Wanted: (_Message, _Reasoning, _Call)](
-        self, event: _StreamEvent, wanted: type[Wanted]
-    ) -> Wanted:
+    def _find[Wanted: (_Message, _Reasoning, _Call)](self, event: _StreamEvent, wanted: type[Wanted]) -> Wanted:
         """The item that an event speaks of; one that was never announced is added."""
         found: _Item | None = None
         if event.output_index is not None:
@@ -511,9 +509,7 @@ class _Response:
 
 
 def _is_whole(value: Any) -> bool:
-    return not isinstance(value, bool) and (
-        isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    )
+    return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
 
 
 _ENDINGS = ("completed", "incomplete", "failed", "cancelled")

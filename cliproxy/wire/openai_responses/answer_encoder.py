@@ -71,9 +71,7 @@ class AnswerEncoder:
     def __init__(self, request: Request, model: str) -> None:
         self._model = model
         given = request.raw
-        self._echo: Json = {
-            key: default if given.get(key) is None else given[key] for key, default in _ECHOED.items()
-        }
+        self._echo: Json = {key: default if given.get(key) is None else given[key] for key, default in _ECHOED.items()}
         self._echo_tail = dumps(self._echo)[1:]
         self._id = ""
         self._created_s = 0
@@ -168,9 +166,7 @@ class AnswerEncoder:
         elif writer is not None:
             carrier = event.carrier
             self._leave_message()
-            _write_token(
-                self._output, Carrier(carrier.origin, carrier.kind, carrier.data, writer.token_place)
-            )
+            _write_token(self._output, Carrier(carrier.origin, carrier.kind, carrier.data, writer.token_place))
 
     def _cited(self, event: Cited) -> None:
         writer = self._open.get(event.index)
@@ -548,9 +544,7 @@ def _write_image(output: _Output, part: Media) -> None:
     }
     index = output.add(item)
     for state in ("in_progress", "generating", "completed"):
-        output.event(
-            f"response.image_generation_call.{state}", {"output_index": index, "item_id": item["id"]}
-        )
+        output.event(f"response.image_generation_call.{state}", {"output_index": index, "item_id": item["id"]})
     file_type = (part.mime or "image/png").rpartition("/")[2]
     output.done(index, {**item, "status": "completed", "result": part.data, "output_format": file_type})
 

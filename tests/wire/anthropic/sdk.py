@@ -160,9 +160,7 @@ def _client(content: bytes, content_type: str) -> anthropic.Anthropic:
         return httpx2.Response(200, headers={"content-type": content_type}, content=content)
 
     http = httpx2.Client(transport=httpx2.MockTransport(answer))
-    return anthropic.Anthropic(
-        api_key="sk-test-key", base_url="http://gateway.test", http_client=http, max_retries=0
-    )
+    return anthropic.Anthropic(api_key="sk-test-key", base_url="http://gateway.test", http_client=http, max_retries=0)
 
 
 def events_of(raw: bytes) -> list[Json]:

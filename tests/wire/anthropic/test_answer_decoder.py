@@ -139,8 +139,7 @@ ANSWER = Answer(
 
 def sse(*events: Json) -> bytes:
     return b"".join(
-        f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
-        for event in events
+        f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode() for event in events
     )
 
 
@@ -331,9 +330,7 @@ def test_the_name_of_an_event_stands_for_its_type() -> None:
 
 def test_what_msgspec_refuses_is_read_all_the_same() -> None:
     """A lone surrogate, which models do emit."""
-    raw = sse(START, *block(0, TEXT, text_delta("SURROGATE")), ending(), STOP).replace(
-        b"SURROGATE", b"\\ud83d!"
-    )
+    raw = sse(START, *block(0, TEXT, text_delta("SURROGATE")), ending(), STOP).replace(b"SURROGATE", b"\\ud83d!")
     assert fold(decode(raw)).parts == [Text("\ud83d!")]
 
 

@@ -307,9 +307,7 @@ def test_a_foreign_answer_comes_back_as_it_was() -> None:
         Text("A", [Citation("https://x.test", "T")]),
         ToolCall("c1", "f", "{}", carrier=GEMINI),
     ]
-    request = decode_request(
-        {"model": "m", "messages": [{"role": "assistant", "content": both(*parts)["content"]}]}
-    )
+    request = decode_request({"model": "m", "messages": [{"role": "assistant", "content": both(*parts)["content"]}]})
     assert request.turns[0].parts == parts
 
 

@@ -126,9 +126,7 @@ def test_ids_become_legal_alike_in_call_and_result() -> None:
     ],
 )
 def test_arguments_are_always_an_object(arguments: str, kind: Any, expected: Json) -> None:
-    found = messages(
-        user(Text("Go")), assistant(ToolCall("c1", "f", arguments, kind)), user(ToolResult("c1", []))
-    )
+    found = messages(user(Text("Go")), assistant(ToolCall("c1", "f", arguments, kind)), user(ToolResult("c1", [])))
     assert found[1][1][0]["input"] == expected
 
 
@@ -159,9 +157,7 @@ def test_results_of_each_shape(parts: list[Any], content: Any) -> None:
 
 
 def test_calls_without_tools_get_declarations_that_cannot_be_called() -> None:
-    body = encoded(
-        user(Text("Go")), assistant(ToolCall("c1", "f", "{}")), user(ToolResult("c1", [])), tools=[]
-    ).body
+    body = encoded(user(Text("Go")), assistant(ToolCall("c1", "f", "{}")), user(ToolResult("c1", [])), tools=[]).body
     assert [tool["name"] for tool in body["tools"]] == ["f"]
     assert body["tool_choice"] == {"type": "none"}
 
@@ -235,9 +231,7 @@ def test_pictures_that_a_user_cannot_have_sent_are_sent_by_the_user_all_the_same
     """Instructions and answers may hold pictures elsewhere; here they go to the next thing that the user says."""
     picture = Media("image", url="https://x.test/i.png")
     block = {"type": "image", "source": {"type": "url", "url": "https://x.test/i.png"}}
-    found = messages(
-        user(Text("Draw")), assistant(picture, Text("Here")), user(Text("Bluer")), system=[picture]
-    )
+    found = messages(user(Text("Draw")), assistant(picture, Text("Here")), user(Text("Bluer")), system=[picture])
     assert found == [
         ("user", [block, text("Draw")]),
         ("assistant", [text("Here")]),

@@ -51,9 +51,7 @@ def parts(*blocks: Any, role: str = "user") -> list[Part]:
 
 
 def test_a_plain_request() -> None:
-    source = body(
-        temperature=0, top_p=0.9, top_k=5, stop_sequences=["Z"], metadata={"user_id": "u1"}, stream=True
-    )
+    source = body(temperature=0, top_p=0.9, top_k=5, stop_sequences=["Z"], metadata={"user_id": "u1"}, stream=True)
     request = decode_request(source)
     assert (request.origin, request.model, request.stream, request.user) == (
         "anthropic",
@@ -310,9 +308,7 @@ TOOLS: list[tuple[Json, Tool | ServerTool]] = [
             "allowed_domains": ["a.test"],
             "user_location": {"type": "approximate", "city": "Oslo"},
         },
-        ServerTool(
-            "web_search", "anthropic", {}, allowed_domains=["a.test"], location={"city": "Oslo"}, max_uses=3
-        ),
+        ServerTool("web_search", "anthropic", {}, allowed_domains=["a.test"], location={"city": "Oslo"}, max_uses=3),
     ),
     ({"type": "bash_20250124", "name": "bash"}, ServerTool("bash", "anthropic", {})),
     ({"type": "text_editor_20250728", "name": "e"}, ServerTool("text_editor", "anthropic", {})),
@@ -434,9 +430,7 @@ FAULTS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("source", "place"), FAULTS, ids=lambda value: value if isinstance(value, str) else ""
-)
+@pytest.mark.parametrize(("source", "place"), FAULTS, ids=lambda value: value if isinstance(value, str) else "")
 def test_what_cannot_be_read_is_named(source: Json, place: str) -> None:
     with pytest.raises(ClientFault) as caught:
         decode_request(source)
@@ -450,14 +444,9 @@ def test_a_wrong_type_is_told_with_what_was_expected() -> None:
 
 
 JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-5, 5)
-    | st.floats(allow_nan=False)
-    | st.sampled_from(["", "user", "text"]),
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.sampled_from(["", "user", "text"]),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["type", "role", "content", "source"]), inner)
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "role", "content", "source"]), inner)
     ),
     max_leaves=6,
 )

@@ -32,9 +32,7 @@ from cliproxy.wire.model import (
 from tests.wire.anthropic.sdk import faults
 
 UNKNOWN = ModelFacts("claude-new")
-BUDGET = ModelFacts(
-    "claude-budget", 64_000, thinking=ThinkingFacts(1024, 32_000, dynamic_allowed=False), known=True
-)
+BUDGET = ModelFacts("claude-budget", 64_000, thinking=ThinkingFacts(1024, 32_000, dynamic_allowed=False), known=True)
 LEVELS = ModelFacts(
     "claude-levels", 128_000, thinking=ThinkingFacts(levels=("low", "medium", "high", "max")), known=True
 )
@@ -94,9 +92,7 @@ def test_an_output_limit_is_always_sent(facts: ModelFacts, asked: int | None, se
 def test_tools() -> None:
     tools = [
         Tool("get_weather", "Weather", SCHEMA, strict=True),
-        Tool(
-            "fs.read", schema={"anyOf": [SCHEMA, {"type": "object", "properties": {"b": {}}}]}, strict=False
-        ),
+        Tool("fs.read", schema={"anyOf": [SCHEMA, {"type": "object", "properties": {"b": {}}}]}, strict=False),
         Tool(
             "poem",
             "Writes",
@@ -148,9 +144,7 @@ def test_server_tools_map_where_there_is_a_counterpart() -> None:
     location = {"city": "Oslo", "region": None, "mood": "grey"}
     result = encode(
         tools=[
-            ServerTool(
-                "web_search", "openai-responses", {"type": "web_search"}, ["a.test"], ["b.test"], location, 2
-            ),
+            ServerTool("web_search", "openai-responses", {"type": "web_search"}, ["a.test"], ["b.test"], location, 2),
             ServerTool("web_fetch", "gemini", {"urlContext": {}}),
             ServerTool("code_execution", "gemini", {"codeExecution": {}}),
             ServerTool("bash", "anthropic", own),
@@ -289,9 +283,7 @@ CALL2, RESULT2 = ToolCall("c2", "f", "{}"), ToolResult("c2", [Text("out")])
         ([[Text("Q")], [SIGNED, Text("The answer is")]], True),
     ],
 )
-def test_a_budget_needs_signed_thinking_at_the_start_of_the_turn_in_progress(
-    turns: list[Any], on: bool
-) -> None:
+def test_a_budget_needs_signed_thinking_at_the_start_of_the_turn_in_progress(turns: list[Any], on: bool) -> None:
     """class 6: the API refuses a turn that began without thinking once it is switched on."""
     history = [Turn("assistant" if index % 2 else "user", parts) for index, parts in enumerate(turns)]
     sent = body(BUDGET, turns=history, tools=[Tool("f")], reasoning=EFFORT)
@@ -336,9 +328,7 @@ def test_sampling(facts: ModelFacts, sampling: Sampling, intent: ReasoningIntent
     names = ("temperature", "top_p", "top_k", "stop_sequences", "seed", "n")
     assert {name: result.body[name] for name in names if name in result.body} == sent
     asked = [value for value in (sampling.temperature, sampling.top_p, sampling.top_k) if value is not None]
-    assert len([line for line in result.dropped if line.startswith(("temp", "top"))]) >= len(asked) - len(
-        sent
-    )
+    assert len([line for line in result.dropped if line.startswith(("temp", "top"))]) >= len(asked) - len(sent)
 
 
 def test_one_answer_is_what_everybody_gets() -> None:
@@ -359,14 +349,10 @@ def test_a_schema_is_enforced() -> None:
 
 @pytest.mark.parametrize("schema", [None, {"type": "object"}])
 def test_json_that_cannot_be_enforced_is_asked_for(schema: Json | None) -> None:
-    sent = body(
-        system=[Text("S")], output=OutputFormat("json_schema" if schema else "json_object", schema=schema)
-    )
+    sent = body(system=[Text("S")], output=OutputFormat("json_schema" if schema else "json_object", schema=schema))
     assert "output_config" not in sent
     assert "JSON" in sent["system"][1]["text"]
-    assert [block["text"] for block in body(system=[Text("S")], output=OutputFormat("text"))["system"]] == [
-        "S"
-    ]
+    assert [block["text"] for block in body(system=[Text("S")], output=OutputFormat("text"))["system"]] == ["S"]
 
 
 @pytest.mark.parametrize(

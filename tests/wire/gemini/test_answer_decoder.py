@@ -64,9 +64,7 @@ def test_parts_join_and_keep_their_order(raw: bytes) -> None:
     assert answer.usage == Usage(input=70, cache_read=30, output=12, reasoning=7)
 
 
-@given(
-    st.sampled_from([sse(*RICH), array(*RICH), b"\xef\xbb\xbf" + sse(*RICH)]), st.lists(st.integers(0, 1500))
-)
+@given(st.sampled_from([sse(*RICH), array(*RICH), b"\xef\xbb\xbf" + sse(*RICH)]), st.lists(st.integers(0, 1500)))
 @settings(max_examples=60)
 def test_any_cut_of_a_stream_gives_the_same_answer(raw: bytes, cuts: list[int]) -> None:
     events = decode(raw, cuts)
@@ -90,9 +88,7 @@ _junk = st.sampled_from([
 ])  # fmt: skip
 
 
-@given(
-    st.lists(st.one_of(_junk, st.binary(max_size=8)), max_size=12).map(b"".join), st.lists(st.integers(0, 99))
-)
+@given(st.lists(st.one_of(_junk, st.binary(max_size=8)), max_size=12).map(b"".join), st.lists(st.integers(0, 99)))
 @example(b'data: {"error":' + b"[" * 9000 + b"]" * 9000 + b"}\n\n", [])
 @settings(max_examples=150)
 def test_any_bytes_give_a_legal_answer_or_a_fault(raw: bytes, cuts: list[int]) -> None:
@@ -104,9 +100,7 @@ _json = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ["candidates", "content", "parts", "text", "functionCall", "args", "error", "index"]
-            ),
+            st.sampled_from(["candidates", "content", "parts", "text", "functionCall", "args", "error", "index"]),
             inner,
         )
     ),
@@ -114,9 +108,7 @@ _json = st.recursive(
 )
 
 
-@given(
-    st.dictionaries(st.sampled_from(["candidates", "promptFeedback", "usageMetadata", "error", "x"]), _json)
-)
+@given(st.dictionaries(st.sampled_from(["candidates", "promptFeedback", "usageMetadata", "error", "x"]), _json))
 @settings(max_examples=100)
 def test_any_object_is_an_answer_or_an_upstream_fault(body: dict[str, Any]) -> None:
     try:
@@ -155,9 +147,7 @@ def test_finish_reasons(word: str, reason: str) -> None:
     assert (answer.finish, answer.raw_finish) == (reason, word)
 
 
-@pytest.mark.parametrize(
-    ("word", "reason"), [("STOP", "tool"), ("MAX_TOKENS", "length"), ("SAFETY", "filter")]
-)
+@pytest.mark.parametrize(("word", "reason"), [("STOP", "tool"), ("MAX_TOKENS", "length"), ("SAFETY", "filter")])
 def test_calls_turn_a_stop_into_a_tool_stop(word: str, reason: str) -> None:
     answer = folded(decode(sse(chunk({"functionCall": {"name": "f"}}, finish=word))))
     assert answer.finish == reason
@@ -189,9 +179,7 @@ def test_finish_is_held_back_until_the_stream_is_over() -> None:
     assert folded(events + decoder.finish()).parts == [Text("one two")]
 
 
-@pytest.mark.parametrize(
-    "raw", [sse(*RICH[:3]), array(*RICH)[:-200], b"", b"<html>no</html>", b"[", b"data:"]
-)
+@pytest.mark.parametrize("raw", [sse(*RICH[:3]), array(*RICH)[:-200], b"", b"<html>no</html>", b"[", b"data:"])
 def test_a_cut_stream_is_never_a_success(raw: bytes) -> None:
     """class 1: EOF before a finish reason is an upstream that was cut."""
     events = decode(raw)
@@ -209,9 +197,7 @@ def test_a_last_event_without_its_blank_line_counts() -> None:
     assert folded(decode(sse(chunk({"text": "x"}, finish="STOP")).rstrip())).parts == [Text("x")]
 
 
-@pytest.mark.parametrize(
-    "wrap", [lambda chunk: sse(chunk), lambda chunk: sse([chunk]), lambda chunk: array(chunk)]
-)
+@pytest.mark.parametrize("wrap", [lambda chunk: sse(chunk), lambda chunk: sse([chunk]), lambda chunk: array(chunk)])
 def test_an_error_in_the_stream_is_a_refusal(wrap: Any) -> None:
     details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1.5s"}]
     error = {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED", "details": details}
@@ -245,9 +231,7 @@ def test_a_whole_body_under_200_can_be_an_error() -> None:
     assert raised.value.status == 404
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"hello": "world"}, {"candidates": []}, {"candidates": "no"}, {"choices": []}]
-)
+@pytest.mark.parametrize("body", [{}, {"hello": "world"}, {"candidates": []}, {"candidates": "no"}, {"choices": []}])
 def test_another_formats_body_is_garbled(body: dict[str, Any]) -> None:
     with pytest.raises(UpstreamGarbled):
         decode_answer(body)
@@ -338,9 +322,7 @@ def test_other_parts() -> None:
 
 def test_only_the_first_candidate_is_read() -> None:
     body = {
-        "candidates": [
-            {"index": i, "content": {"parts": [{"text": str(i)}]}, "finishReason": "STOP"} for i in (1, 0)
-        ]
+        "candidates": [{"index": i, "content": {"parts": [{"text": str(i)}]}, "finishReason": "STOP"} for i in (1, 0)]
     }
     assert decode_answer(body).parts == [Text("0")]
 
@@ -392,9 +374,7 @@ def test_grounding_becomes_citations_and_a_search() -> None:
             {"segment": {"text": "never said"}, "groundingChunkIndices": [0]},
         ],
     }
-    raw = sse(
-        chunk({"text": "Grüße "}), chunk({"text": "aus Oslo"}, finish="STOP", groundingMetadata=grounding)
-    )
+    raw = sse(chunk({"text": "Grüße "}), chunk({"text": "aus Oslo"}, finish="STOP", groundingMetadata=grounding))
     text, call, result = folded(decode(raw)).parts
     assert text == Text(
         "Grüße aus Oslo",

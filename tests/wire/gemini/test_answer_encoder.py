@@ -178,9 +178,7 @@ def test_after_the_end_nothing_is_written() -> None:
 
 def test_parts_left_open_are_closed_by_the_end() -> None:
     raw = encode([Start("r"), PartStart(0, ToolCall("c1", "f", '{"a":1}')), Finish("tool")])
-    assert [part.function_call.args for part in parts_of(read_stream(raw)) if part.function_call] == [
-        {"a": 1}
-    ]
+    assert [part.function_call.args for part in parts_of(read_stream(raw)) if part.function_call] == [{"a": 1}]
 
 
 # ---------------------------------------------------------------- signatures
@@ -331,9 +329,7 @@ _parts = st.one_of(
     st.builds(ToolCall, st.sampled_from(["c1", "c2"]), st.just("f"), st.just('{"a":1}'), carrier=_carriers),
     st.just(Media("image", "image/png", data="iVBO")),
 )
-_usage = st.builds(
-    Usage, st.integers(0, 9), st.integers(1, 9), st.none(), st.integers(5, 9), st.integers(1, 5)
-)
+_usage = st.builds(Usage, st.integers(0, 9), st.integers(1, 9), st.none(), st.integers(5, 9), st.integers(1, 5))
 
 
 def joined(parts: list[Part]) -> list[Part]:
@@ -354,9 +350,7 @@ def joined(parts: list[Part]) -> list[Part]:
 @settings(max_examples=100)
 def test_what_was_said_is_read_again(parts: list[Part], usage: Usage, sse: bool) -> None:
     calls = any(isinstance(part, ToolCall) for part in parts)
-    answer = Answer(
-        "r1", "shown", parts=parts, usage=usage, finish="tool" if calls else "stop", raw_finish="STOP"
-    )
+    answer = Answer("r1", "shown", parts=parts, usage=usage, finish="tool" if calls else "stop", raw_finish="STOP")
     expected = Answer("r1", "shown", None, joined(parts), usage, answer.finish, None, "STOP")
     assert folded(decode(encode(unfold(answer), sse=sse))) == expected
     assert decode_answer(encode_answer(answer, REQUEST, "shown")) == expected

@@ -14,9 +14,7 @@ from cliproxy.wire.gemini.array_stream import ArrayParser
 
 _values = st.recursive(
     st.sampled_from(["", "}", "{", '"', "\\", '\\"}', "[,]", "ä"]) | st.integers(),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", '"}', "\\"]), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", '"}', "\\"]), inner, max_size=3),
     max_leaves=8,
 )
 _objects = st.lists(st.dictionaries(st.sampled_from(["a", "{"]), _values, max_size=3), max_size=4)

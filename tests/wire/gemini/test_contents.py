@@ -49,9 +49,7 @@ def contents(*turns: Turn, facts: ModelFacts = OLD) -> list[Any]:
 def answered(result: ToolResult, *more: Part) -> list[Any]:
     """The parts of the turn that returns `result` for a call of `f`."""
     result.id = "1"
-    return contents(USER, Turn("assistant", [ToolCall("1", "f", "{}")]), Turn("user", [result, *more]))[2][
-        "parts"
-    ]
+    return contents(USER, Turn("assistant", [ToolCall("1", "f", "{}")]), Turn("user", [result, *more]))[2]["parts"]
 
 
 def response_of(result: ToolResult) -> Any:
@@ -114,9 +112,7 @@ def test_a_system_message_does_not_part_a_call_from_its_result() -> None:
 
 
 def test_a_refusal_is_what_the_model_said() -> None:
-    assert contents(USER, Turn("assistant", [Refusal("I will not")]), USER)[1]["parts"] == [
-        {"text": "I will not"}
-    ]
+    assert contents(USER, Turn("assistant", [Refusal("I will not")]), USER)[1]["parts"] == [{"text": "I will not"}]
 
 
 # ---------------------------------------------------------------- calls and results
@@ -210,9 +206,7 @@ def step(number: int, *carriers: Carrier | None) -> list[Turn]:
 
 
 def signatures(turns: list[Any]) -> list[str | None]:
-    return [
-        part.get("thoughtSignature") for turn in turns for part in turn["parts"] if "functionCall" in part
-    ]
+    return [part.get("thoughtSignature") for turn in turns for part in turn["parts"] if "functionCall" in part]
 
 
 def test_unsigned_calls_of_the_current_loop_get_googles_filler() -> None:
@@ -329,7 +323,5 @@ def test_any_conversation_is_legal_and_keeps_its_pairs(turns: list[Turn], facts:
         }
         assert results == (called if turn["role"] == "user" else {})
         called = {
-            part["functionCall"]["id"]: part["functionCall"]["name"]
-            for part in turn["parts"]
-            if "functionCall" in part
+            part["functionCall"]["id"]: part["functionCall"]["name"] for part in turn["parts"] if "functionCall" in part
         }

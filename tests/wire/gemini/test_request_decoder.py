@@ -152,9 +152,7 @@ def test_calls_and_their_signatures() -> None:
 def test_another_vendors_token_is_unsealed() -> None:
     """class 6: what was sealed for the way through a Gemini client is that vendor's again."""
     carrier = Carrier("anthropic", "signature", "EqQB")
-    assert parts_of({"text": "hm", "thought": True, "thoughtSignature": seal(carrier)}) == [
-        Reasoning("hm", carrier)
-    ]
+    assert parts_of({"text": "hm", "thought": True, "thoughtSignature": seal(carrier)}) == [Reasoning("hm", carrier)]
 
 
 def test_a_token_that_rides_on_a_call_is_the_reasoning_before_it() -> None:
@@ -481,9 +479,7 @@ def test_what_the_python_sdk_sends() -> None:
         )
 
     http = httpx2.Client(transport=httpx2.MockTransport(answer))
-    sdk = genai.Client(
-        api_key="test-key", http_options=types.HttpOptions(base_url="http://x.test", httpx_client=http)
-    )
+    sdk = genai.Client(api_key="test-key", http_options=types.HttpOptions(base_url="http://x.test", httpx_client=http))
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
     sdk.models.generate_content(
         model="gemini-3-pro",
@@ -504,9 +500,7 @@ def test_what_the_python_sdk_sends() -> None:
             types.Content(
                 role="user",
                 parts=[
-                    types.Part(
-                        function_response=types.FunctionResponse(id="1", name="f", response={"output": "ok"})
-                    )
+                    types.Part(function_response=types.FunctionResponse(id="1", name="f", response={"output": "ok"}))
                 ],
             ),
         ],
@@ -528,9 +522,7 @@ def test_what_the_python_sdk_sends() -> None:
             tool_config=types.ToolConfig(
                 function_calling_config=types.FunctionCallingConfig(mode=types.FunctionCallingConfigMode.ANY)
             ),
-            thinking_config=types.ThinkingConfig(
-                include_thoughts=True, thinking_level=types.ThinkingLevel.HIGH
-            ),
+            thinking_config=types.ThinkingConfig(include_thoughts=True, thinking_level=types.ThinkingLevel.HIGH),
             max_output_tokens=9,
             response_modalities=["TEXT"],
             automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),

@@ -23,9 +23,7 @@ from cliproxy.wire.model import (
 )
 from tests.wire.gemini.judge import check_request
 
-PRO_25 = ModelFacts(
-    "gemini-2.5-pro", 65536, thinking=ThinkingFacts(128, 32768, zero_allowed=False), known=True
-)
+PRO_25 = ModelFacts("gemini-2.5-pro", 65536, thinking=ThinkingFacts(128, 32768, zero_allowed=False), known=True)
 FLASH_25 = ModelFacts("gemini-2.5-flash", 65536, thinking=ThinkingFacts(0, 24576), known=True)
 PRO_3 = ModelFacts("gemini-3-pro-preview", thinking=ThinkingFacts(levels=("low", "high")), known=True)
 OLD = ModelFacts("gemini-2.5-flash")
@@ -158,9 +156,7 @@ def test_schemas_go_as_json_schema() -> None:
 
 
 def test_a_union_at_the_root_becomes_an_object() -> None:
-    schema = {
-        "anyOf": [{"type": "object", "properties": {"a": {"type": "string"}}}, {"properties": {"b": {}}}]
-    }
+    schema = {"anyOf": [{"type": "object", "properties": {"a": {"type": "string"}}}, {"properties": {"b": {}}}]}
     (entry,) = write(tools=[Tool("f", schema=schema)]).body["tools"]
     sent = entry["functionDeclarations"][0]["parametersJsonSchema"]
     assert (sent["type"], set(sent["properties"])) == ("object", {"a", "b"})

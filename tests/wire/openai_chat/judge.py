@@ -50,9 +50,7 @@ def _read(value: Any) -> Any:
 
 def chunk(delta: Mapping[str, Any] | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
     """A chunk as OpenAI sends it; without `delta` one without choices."""
-    choices = (
-        [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
-    )
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
     common = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "up"}
     return {**common, "choices": choices, **more}
 
@@ -97,17 +95,13 @@ def accumulated(raw: bytes) -> dict[str, Any]:
     ):
         for _ in stream:
             pass
-        return told(
-            stream.current_completion_snapshot.model_dump(mode="json", exclude_none=True, warnings=False)
-        )
+        return told(stream.current_completion_snapshot.model_dump(mode="json", exclude_none=True, warnings=False))
 
 
 def told(body: Mapping[str, Any]) -> dict[str, Any]:
     """The message of a completion, without nulls and list indexes, and with what else it says of the answer."""
     [choice] = body["choices"]
-    message = {
-        key: value for key, value in choice["message"].items() if value is not None and key != "parsed"
-    }
+    message = {key: value for key, value in choice["message"].items() if value is not None and key != "parsed"}
     for entries in message.values():
         for entry in entries if isinstance(entries, list) else ():
             entry.pop("index", None)
@@ -138,9 +132,7 @@ def text_completions(raw: bytes) -> list[Completion]:
 
 
 def _client(raw: bytes, content_type: str) -> openai.OpenAI:
-    answer = httpx2.MockTransport(
-        lambda _: httpx2.Response(200, headers={"content-type": content_type}, content=raw)
-    )
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(200, headers={"content-type": content_type}, content=raw))
     return openai.OpenAI(
         api_key="sk-test",
         base_url="http://gateway.test/v1",

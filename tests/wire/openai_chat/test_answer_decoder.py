@@ -254,9 +254,7 @@ def test_the_deprecated_function_call():
 
 
 def test_a_custom_call():
-    head = {
-        "tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "exec", "input": ""}}]
-    }
+    head = {"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "exec", "input": ""}}]}
     tail = {"tool_calls": [{"index": 0, "custom": {"input": "ls"}}]}
     assert streamed(head, tail, finish="tool_calls").parts == [ToolCall("a", "exec", "ls", "custom")]
 
@@ -271,9 +269,7 @@ def test_geminis_signature_of_a_call():
 
 def test_a_call_that_is_never_named_is_garbled():
     """class 2: a nameless call must not vanish into an empty answer."""
-    assert isinstance(
-        failure_of(sse(chunk(call(0, "a", arguments="{}")), chunk({}, "tool_calls"))), UpstreamGarbled
-    )
+    assert isinstance(failure_of(sse(chunk(call(0, "a", arguments="{}")), chunk({}, "tool_calls"))), UpstreamGarbled)
 
 
 def test_text_between_calls_is_a_part_of_its_own():
@@ -406,9 +402,7 @@ def test_nothing_counts_after_the_end():
 
 
 def test_unknown_events_are_ignored():
-    raw = b"event: ping\ndata: now\n\ndata:\n\n" + sse(
-        {"type": "new"}, chunk({"content": "a"}), chunk({}, "stop")
-    )
+    raw = b"event: ping\ndata: now\n\ndata:\n\n" + sse({"type": "new"}, chunk({"content": "a"}), chunk({}, "stop"))
     assert fold(events_of(raw)).parts == [Text("a")]
 
 
@@ -428,9 +422,7 @@ def test_a_whole_body_is_the_fold_of_its_stream():
         {"id": "b", "type": "function", "function": {"name": "g", "arguments": '{"y":2}'}},
     ]
     message = {"content": "ok", "reasoning_content": "hm", "refusal": None, "tool_calls": calls}
-    answer = whole(
-        message, "tool_calls", usage={"prompt_tokens": 5, "completion_tokens": 2}, model="up", created=7
-    )
+    answer = whole(message, "tool_calls", usage={"prompt_tokens": 5, "completion_tokens": 2}, model="up", created=7)
     carrier = Carrier("openai-chat", "signature", "reasoning_content")
     assert answer.parts == [Reasoning("hm", carrier), Text("ok"), *SAME_CALLS]
     assert (answer.finish, answer.usage, answer.created_s) == ("tool", Usage(5, output=2), 7)
@@ -538,11 +530,7 @@ def test_any_chunks_give_legal_events(chunks, done):
         assert error.message
 
 
-@given(
-    st.lists(
-        st.binary(max_size=20) | st.sampled_from([b"data: ", b"\n\n", b"{", b"event: error\n"]), max_size=6
-    )
-)
+@given(st.lists(st.binary(max_size=20) | st.sampled_from([b"data: ", b"\n\n", b"{", b"event: error\n"]), max_size=6))
 def test_any_bytes_give_legal_events(slices):
     events_of(*slices)
 

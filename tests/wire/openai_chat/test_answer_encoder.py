@@ -109,9 +109,7 @@ def test_the_sdk_accumulates_the_stream_to_the_whole_body(parts):
     completion(body)
     answer = accumulated(streamed(*parts, finish=finish, usage=usage))
     # A stream says that it will be text before it knows.
-    assert {"content": answer.pop("content")} == {
-        "content": body["choices"][0]["message"].pop("content") or ""
-    }
+    assert {"content": answer.pop("content")} == {"content": body["choices"][0]["message"].pop("content") or ""}
     assert answer == told(body)
 
 
@@ -182,9 +180,7 @@ def test_interleaved_calls_keep_their_arguments_apart():
 
 def test_calls_without_an_id_get_one_each():
     """class 2: two calls of an upstream without ids stay apart."""
-    calls = accumulated(streamed(ToolCall("", "f", "{}"), ToolCall("", "f", "{}"), finish="tool"))[
-        "tool_calls"
-    ]
+    calls = accumulated(streamed(ToolCall("", "f", "{}"), ToolCall("", "f", "{}"), finish="tool"))["tool_calls"]
     assert len({call["id"] for call in calls}) == 2
     assert all(call["id"].startswith("call_") for call in calls)
 
@@ -202,9 +198,7 @@ def test_only_geminis_signatures_have_a_slot():
 
 
 def test_openrouters_reasoning_details_reach_the_client():
-    details = Carrier(
-        "openai-chat", "signature", '[{"type":"reasoning.text","text":"hm","signature":"c2ln"}]'
-    )
+    details = Carrier("openai-chat", "signature", '[{"type":"reasoning.text","text":"hm","signature":"c2ln"}]')
     message = accumulated(streamed(Reasoning("hm", details), Text("a")))
     assert message["reasoning_content"] == "hm"
     assert message["reasoning_details"] == [{"type": "reasoning.text", "text": "hm", "signature": "c2ln"}]
@@ -285,9 +279,7 @@ _texts = st.text(st.characters(codec="utf-8") | st.sampled_from('\u2028\r\n"\\')
 _own = st.sampled_from(["reasoning_content", '[{"type":"reasoning.text","text":"t","index":0}]'])
 _prose = st.one_of(
     st.builds(Text, _texts),
-    st.builds(
-        Reasoning, _texts, st.none() | st.builds(Carrier, st.just("openai-chat"), st.just("signature"), _own)
-    ),
+    st.builds(Reasoning, _texts, st.none() | st.builds(Carrier, st.just("openai-chat"), st.just("signature"), _own)),
     st.builds(Refusal, _texts),
 )
 _others = st.sampled_from(
@@ -318,9 +310,7 @@ def legal_events(draw):
         events.append(queues[-1].pop(0))
     while any(queues):
         events.append(draw(st.sampled_from([queue for queue in queues if queue])).pop(0))
-    finish = (
-        "tool" if calls else draw(st.sampled_from(["stop", "length", "filter", "stop_sequence", "pause"]))
-    )
+    finish = "tool" if calls else draw(st.sampled_from(["stop", "length", "filter", "stop_sequence", "pause"]))
     return [*events, Finish(finish)]
 
 
@@ -348,9 +338,7 @@ def test_decoding_what_was_encoded_gives_the_same_answer(parts):
         [part for part in parts if isinstance(part, ToolCall)],
     )
     calls = [ToolCall(f"call_{number}", call.name, call.arguments) for number, call in enumerate(calls)]
-    said = Answer(
-        "chatcmpl-1", "alias", 7, [*texts[:1], *calls], Usage(5, 3, 2, 7, 1), "tool" if calls else "stop"
-    )
+    said = Answer("chatcmpl-1", "alias", 7, [*texts[:1], *calls], Usage(5, 3, 2, 7, 1), "tool" if calls else "stop")
     decoder = AnswerDecoder()
     heard = fold(decoder.feed(written(list(unfold(copy.deepcopy(said))))) + decoder.finish())
     heard.raw_finish = None

@@ -29,9 +29,7 @@ from cliproxy.wire.openai_chat.completions import (
 from tests.wire.openai_chat.judge import DONE, errors_of, text_completions
 
 BODY = {"model": "m", "prompt": "Once"}
-ANSWER = Answer(
-    "chatcmpl-1", "up", 7, [Reasoning("hm"), Text("upon"), Text(" a time")], Usage(5, output=2), "length"
-)
+ANSWER = Answer("chatcmpl-1", "up", 7, [Reasoning("hm"), Text("upon"), Text(" a time")], Usage(5, output=2), "length")
 
 
 def written(answer, request):
@@ -59,9 +57,7 @@ def test_a_prompt_is_one_user_message():
 
 
 def test_a_prompt_may_be_a_list_of_one():
-    assert decode_completion_request({"model": "m", "prompt": ["Once"]}).turns == [
-        Turn("user", [Text("Once")])
-    ]
+    assert decode_completion_request({"model": "m", "prompt": ["Once"]}).turns == [Turn("user", [Text("Once")])]
 
 
 @pytest.mark.parametrize(
@@ -90,17 +86,13 @@ def test_a_whole_text_completion():
     body = encode_completion(ANSWER, decode_completion_request(BODY), "alias")
     openai.types.Completion.model_validate(body)
     assert (body["object"], body["model"], body["id"]) == ("text_completion", "alias", "cmpl-chatcmpl-1")
-    assert body["choices"] == [
-        {"text": "upon a time", "index": 0, "logprobs": None, "finish_reason": "length"}
-    ]
+    assert body["choices"] == [{"text": "upon a time", "index": 0, "logprobs": None, "finish_reason": "length"}]
     assert body["usage"]["total_tokens"] == 7
 
 
 @pytest.mark.parametrize("include_usage", [True, False])
 def test_a_streamed_text_completion(include_usage):
-    request = decode_completion_request(
-        {**BODY, "stream": True, "stream_options": {"include_usage": include_usage}}
-    )
+    request = decode_completion_request({**BODY, "stream": True, "stream_options": {"include_usage": include_usage}})
     chunks = text_completions(written(ANSWER, request))
     assert {(chunk.id, chunk.object, chunk.model) for chunk in chunks} == {
         ("cmpl-chatcmpl-1", "text_completion", "alias")
@@ -138,11 +130,7 @@ def test_a_cut_stream_ends_in_an_error():
 @given(
     st.dictionaries(
         st.sampled_from([*BODY, "stream", "echo", "logprobs", "stop", "n"]),
-        st.none()
-        | st.booleans()
-        | st.integers()
-        | st.text(max_size=3)
-        | st.lists(st.text(max_size=2), max_size=2),
+        st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.lists(st.text(max_size=2), max_size=2),
     )
 )
 def test_any_body_is_a_request_or_the_clients_fault(body):

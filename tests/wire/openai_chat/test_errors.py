@@ -77,9 +77,7 @@ def test_long_messages_are_cut():
 )
 def test_when_to_try_again(headers, message, seconds):
     body = json.dumps({"error": {"message": message}}).encode()
-    assert decode_error(429, headers, body).retry_after_s == (
-        pytest.approx(seconds) if seconds is not None else None
-    )
+    assert decode_error(429, headers, body).retry_after_s == (pytest.approx(seconds) if seconds is not None else None)
 
 
 def test_a_date_in_retry_after():

@@ -87,9 +87,7 @@ def test_an_empty_user_turn_stays_one():
             {
                 "role": "assistant",
                 "content": None,
-                "tool_calls": [
-                    {"id": "x", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
-                ],
+                "tool_calls": [{"id": "x", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}],
             },
         ),
         (
@@ -130,9 +128,7 @@ def test_an_assistant_turn_without_words_or_calls_is_left_out():
 
 def test_long_ids_change_alike():
     """class 2: OpenAI takes ids of 40 characters; call and result change together."""
-    [call, result] = messages(
-        assistant(ToolCall("x" * 64, "f", "{}")), user(ToolResult("x" * 64, [Text("r")]))
-    )
+    [call, result] = messages(assistant(ToolCall("x" * 64, "f", "{}")), user(ToolResult("x" * 64, [Text("r")])))
     assert len(call["tool_calls"][0]["id"]) == 40
     assert call["tool_calls"][0]["id"] == result["tool_call_id"]
 
@@ -186,9 +182,7 @@ def test_a_failed_result_is_recorded():
         ([Reasoning("hm", Carrier("openai-chat", "signature", "reasoning")), Text("a")], {"reasoning": "hm"}),
         (
             [
-                Reasoning(
-                    "hm", Carrier("openai-chat", "signature", '[{"type":"reasoning.text","text":"hm"}]')
-                ),
+                Reasoning("hm", Carrier("openai-chat", "signature", '[{"type":"reasoning.text","text":"hm"}]')),
                 Text("a"),
             ],
             {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]},
@@ -208,9 +202,7 @@ def test_whose_reasoning_goes_back(parts, fields):
 
 
 def test_dropped_reasoning_is_recorded():
-    assert encoded(assistant(Reasoning("hm", FOREIGN), Text("a"))).dropped == [
-        "reasoning: made by another vendor"
-    ]
+    assert encoded(assistant(Reasoning("hm", FOREIGN), Text("a"))).dropped == ["reasoning: made by another vendor"]
 
 
 @pytest.mark.parametrize(
@@ -304,9 +296,7 @@ def test_what_chat_cannot_say_is_refused(part, origin, message):
 
 def test_what_the_model_cannot_take_is_refused():
     with pytest.raises(UnsupportedContent, match="audio cannot be sent to a up upstream"):
-        messages(
-            user(Media("audio", data="QUJD")), facts=ModelFacts("up", input_modalities=("text", "image"))
-        )
+        messages(user(Media("audio", data="QUJD")), facts=ModelFacts("up", input_modalities=("text", "image")))
     with pytest.raises(UnsupportedContent, match="an image in the system prompt"):
         messages(user(Text("a")), system=[PNG])
 

@@ -58,9 +58,7 @@ def test_leading_system_messages_are_the_system_prompt():
 
 def test_empty_texts_are_nothing():
     """class 18: an empty system prompt or message makes no empty part."""
-    request = decoded(
-        {"role": "system", "content": ""}, {"role": "user", "content": ""}, {"role": "assistant"}, HI
-    )
+    request = decoded({"role": "system", "content": ""}, {"role": "user", "content": ""}, {"role": "assistant"}, HI)
     assert (request.system, request.turns) == ([], [Turn("user", [Text("Hi")])])
 
 
@@ -177,9 +175,7 @@ def test_an_assistants_reasoning_words_and_calls():
             },
             Reasoning(
                 "hm",
-                Carrier(
-                    "openai-chat", "signature", '[{"type":"reasoning.text","text":"hm","signature":"s"}]'
-                ),
+                Carrier("openai-chat", "signature", '[{"type":"reasoning.text","text":"hm","signature":"s"}]'),
             ),
         ),
         (
@@ -211,9 +207,7 @@ def test_a_signature_of_a_call_is_geminis_or_whose_it_says():
     ]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"), [('{"a":1}', '{"a":1}'), ({"a": 1}, '{"a":1}'), ("", ""), (None, "")]
-)
+@pytest.mark.parametrize(("arguments", "text"), [('{"a":1}', '{"a":1}'), ({"a": 1}, '{"a":1}'), ("", ""), (None, "")])
 def test_arguments(arguments, text):
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}
     assert decoded({"role": "assistant", "tool_calls": [call]}).turns[0].parts == [ToolCall("a", "f", text)]
@@ -383,9 +377,7 @@ def test_sampling():
         presence_penalty=0.1, frequency_penalty=0.2, logprobs=True, top_logprobs=3,
     )  # fmt: skip
     assert request.sampling == Sampling(9, 0, 0.5, 4, ["x"], 1, 0.1, 0.2, 2, True, 3)
-    assert decoded(max_tokens=9, max_completion_tokens=8, stop=["x", "y"]).sampling == Sampling(
-        8, stop=["x", "y"]
-    )
+    assert decoded(max_tokens=9, max_completion_tokens=8, stop=["x", "y"]).sampling == Sampling(8, stop=["x", "y"])
 
 
 def test_identity_and_the_rest():

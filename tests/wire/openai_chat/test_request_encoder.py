@@ -391,9 +391,7 @@ def test_a_chat_request_comes_through_whole():
     # A hint on a message is on its last part, which is the same place.
     expected["messages"][0] = {
         "role": "system",
-        "content": [
-            {"type": "text", "text": "Be terse", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
-        ],
+        "content": [{"type": "text", "text": "Be terse", "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
     }
     assert again.body == expected
     assert again.dropped == []
@@ -432,9 +430,7 @@ def test_the_sdk_takes_what_is_sent_for_other_clients():
 _names = st.sampled_from(["f", "g", "a.b", "x" * 80])
 _parts = st.one_of(
     st.builds(Text, st.text(max_size=3)),
-    st.builds(
-        ToolCall, st.sampled_from(["", "a", "b" * 50]), _names, st.sampled_from(["", "{}", "nonsense"])
-    ),
+    st.builds(ToolCall, st.sampled_from(["", "a", "b" * 50]), _names, st.sampled_from(["", "{}", "nonsense"])),
     st.builds(
         ToolResult,
         st.sampled_from(["", "a", "b" * 50]),
@@ -459,8 +455,6 @@ def test_every_repaired_conversation_is_legal(turns, tools):
         else:
             assert not waiting
             waiting = [call["id"] for call in message.get("tool_calls", [])]
-    names = {
-        call["function"]["name"] for message in body["messages"] for call in message.get("tool_calls", [])
-    }
+    names = {call["function"]["name"] for message in body["messages"] for call in message.get("tool_calls", [])}
     names |= {tool["function"]["name"] for tool in body.get("tools", [])}
     assert all(len(name) <= 64 and name.replace("_", "").isalnum() for name in names)

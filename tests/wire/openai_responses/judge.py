@@ -133,9 +133,7 @@ def whole_response(body: dict[str, Any]) -> Response:
 def _client(content: bytes, content_type: str) -> openai.OpenAI:
     answer = httpx2.Response(200, headers={"content-type": content_type}, content=content)
     http_client = httpx2.Client(transport=httpx2.MockTransport(lambda request: answer))
-    return openai.OpenAI(
-        api_key="sk-test", base_url="http://gateway.test/v1", http_client=http_client, max_retries=0
-    )
+    return openai.OpenAI(api_key="sk-test", base_url="http://gateway.test/v1", http_client=http_client, max_retries=0)
 
 
 def check_legal(events: Iterable[Event]) -> None:

@@ -95,9 +95,7 @@ _PARTS: list[Part] = [
 ]
 
 
-def _response(
-    output: list[dict[str, Any]] | None = None, status: str = "completed", **more: Any
-) -> dict[str, Any]:
+def _response(output: list[dict[str, Any]] | None = None, status: str = "completed", **more: Any) -> dict[str, Any]:
     return {
         "id": "resp_1",
         "object": "response",
@@ -148,9 +146,7 @@ def _bare(item: dict[str, Any]) -> dict[str, Any]:
     return {key: empty.get(key, value) for key, value in item.items() if key != "encrypted_content"}
 
 
-def _streamed(
-    *, added: bool = True, deltas: bool = True, done: bool = True, output: bool = True
-) -> list[Any]:
+def _streamed(*, added: bool = True, deltas: bool = True, done: bool = True, output: bool = True) -> list[Any]:
     events: list[dict[str, Any]] = [{"type": "response.created", "response": _response(status="in_progress")}]
     for index, item in enumerate(_ITEMS):
         if added:
@@ -345,9 +341,7 @@ def test_completed(output: list[dict[str, Any]], finish: FinishReason) -> None:
 
 def test_usage_is_not_counted_twice() -> None:
     """class 8: cached tokens are part of input_tokens here."""
-    assert decode_answer(_whole()).usage == Usage(
-        input=50, cache_read=30, cache_write=20, output=9, reasoning=4
-    )
+    assert decode_answer(_whole()).usage == Usage(input=50, cache_read=30, cache_write=20, output=9, reasoning=4)
     assert decode_answer(_response()).usage == Usage()
 
 
@@ -487,12 +481,8 @@ _WORDS = [
     "refusal",
 ]
 _OBJECT: Any = st.dictionaries(
-    st.sampled_from(
-        ["id", "type", "text", "summary", "content", "name", "call_id", "arguments", "status", "output"]
-    ),
-    _JSON
-    | st.sampled_from(_WORDS)
-    | st.lists(st.fixed_dictionaries({"type": st.sampled_from(_WORDS)}), max_size=2),
+    st.sampled_from(["id", "type", "text", "summary", "content", "name", "call_id", "arguments", "status", "output"]),
+    _JSON | st.sampled_from(_WORDS) | st.lists(st.fixed_dictionaries({"type": st.sampled_from(_WORDS)}), max_size=2),
 )
 _EVENT: Any = st.fixed_dictionaries(
     {"type": st.sampled_from([*EVENT_TYPES, "response.done", "x"])},

@@ -71,9 +71,7 @@ def _answer(*parts: Part, finish: FinishReason = "stop", usage: Usage | None = N
 
 def test_text_has_its_full_event_grammar() -> None:
     """class 1: every item is opened, filled, closed, and there is one ending."""
-    raw = _encoded(
-        [Start(), PartStart(0, Text("")), Delta(0, "Hé"), Delta(0, "llo"), PartEnd(0), Finish("stop")]
-    )
+    raw = _encoded([Start(), PartStart(0, Text("")), Delta(0, "Hé"), Delta(0, "llo"), PartEnd(0), Finish("stop")])
     assert _types(raw) == [
         "created",
         "in_progress",
@@ -192,9 +190,7 @@ def test_ids_look_like_the_apis_own() -> None:
 
 def test_finish_closes_what_is_open_when_the_ending_comes_early() -> None:
     """class 1: an upstream that leaves out the end of a part."""
-    raw = _encoded(
-        [PartStart(0, Text("")), Delta(0, "a"), PartStart(1, ToolCall("c", "f", "")), Finish("tool")]
-    )
+    raw = _encoded([PartStart(0, Text("")), Delta(0, "a"), PartStart(1, ToolCall("c", "f", "")), Finish("tool")])
     assert [item["status"] for item in _last(raw)["output"]] == ["completed", "completed"]
 
 
@@ -450,9 +446,7 @@ def test_pings_are_comments_and_do_not_count() -> None:
 
 
 def test_a_whole_body_is_the_last_state_of_the_stream() -> None:
-    answer = _answer(
-        Reasoning("r"), Text("a"), ToolCall("c", "f", "{}"), finish="tool", usage=Usage(1, 0, 0, 2, 1)
-    )
+    answer = _answer(Reasoning("r"), Text("a"), ToolCall("c", "f", "{}"), finish="tool", usage=Usage(1, 0, 0, 2, 1))
     body = encode_answer(answer, decode_request(_REQUEST), "alias")
     response = whole_response(body)
     assert response.output_text == "a"

@@ -30,9 +30,7 @@ from cliproxy.wire.openai_responses import decode_error, encode_error
         ({"message": "bad zebra"}, "bad zebra", None, None, None),
     ],
 )
-def test_shapes_of_bodies(
-    body: Json, message: str, kind: str | None, code: str | None, param: str | None
-) -> None:
+def test_shapes_of_bodies(body: Json, message: str, kind: str | None, code: str | None, param: str | None) -> None:
     raw = dumps(body)
     error = decode_error(400, {"x-request-id": "r"}, raw)
     assert (error.message, error.kind, error.code, error.param) == (message, kind, code, param)

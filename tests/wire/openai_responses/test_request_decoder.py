@@ -94,9 +94,7 @@ def test_instructions_come_before_developer_messages() -> None:
 
 
 def test_empty_texts_are_left_out() -> None:
-    request = _decoded(
-        instructions="", input=[{"role": "user", "content": ""}, {"role": "user", "content": "x"}]
-    )
+    request = _decoded(instructions="", input=[{"role": "user", "content": ""}, {"role": "user", "content": "x"}])
     assert request.system == []
     assert request.turns == [Turn("user", [Text("x")])]
 
@@ -372,9 +370,7 @@ def test_settings() -> None:
         safety_identifier="s",
     )
     assert request.stream
-    assert request.sampling == Sampling(
-        max_tokens=99, temperature=0, top_p=0.5, logprobs=True, top_logprobs=3
-    )
+    assert request.sampling == Sampling(max_tokens=99, temperature=0, top_p=0.5, logprobs=True, top_logprobs=3)
     assert request.parallel_calls is False
     assert (request.verbosity, request.output) == ("low", OutputFormat("json_object"))
     assert (request.store, request.previous_response_id) == (False, "resp_0")
@@ -496,9 +492,7 @@ def test_a_fault_says_what_was_expected() -> None:
     assert raised.value.message == "input[0].content must be a string or a list, not int"
 
 
-_WORDS = st.sampled_from(
-    ["message", "user", "assistant", "developer", "function", "custom", "namespace", "reasoning"]
-)
+_WORDS = st.sampled_from(["message", "user", "assistant", "developer", "function", "custom", "namespace", "reasoning"])
 _JSON: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4) | _WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),

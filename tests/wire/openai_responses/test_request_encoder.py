@@ -186,9 +186,7 @@ def test_a_failed_result_says_what_is_lost() -> None:
 
 def test_long_call_ids_change_alike() -> None:
     long = "toolu_" + "x" * 90
-    items = _input(
-        Turn("assistant", [ToolCall(long, "f", "{}")]), Turn("user", [ToolResult(long, [Text("x")])])
-    )
+    items = _input(Turn("assistant", [ToolCall(long, "f", "{}")]), Turn("user", [ToolResult(long, [Text("x")])]))
     assert items[0]["call_id"] == items[1]["call_id"]
     assert len(items[0]["call_id"]) <= 64
 
@@ -348,9 +346,7 @@ def test_names_are_made_legal_and_can_be_restored() -> None:
     long = "mcp__a_very_long_server_name__and_a_very_long_tool_name_0123456789_abc"
     turns = [Turn("assistant", [ToolCall("c", "fs.read", "{}")]), Turn("user", [ToolResult("c", [])])]
     tools: list[Tool | ServerTool] = [Tool("fs.read"), Tool(long)]
-    encoded = _encoded(
-        turns, tools=tools, tool_choice=ToolChoice("allowed", ["fs.read", long], required=True)
-    )
+    encoded = _encoded(turns, tools=tools, tool_choice=ToolChoice("allowed", ["fs.read", long], required=True))
     sent = [tool["name"] for tool in encoded.body["tools"]]
     assert all(len(name) <= 64 and "." not in name for name in sent)
     assert [encoded.names[name] for name in sent] == ["fs.read", long]
@@ -414,9 +410,7 @@ def test_web_search_of_another_vendor() -> None:
 
 
 def test_other_tools_of_another_vendor_are_dropped() -> None:
-    encoded = _encoded(
-        tools=[ServerTool("web_fetch", "anthropic", {"type": "web_fetch_20250910"}), Tool("f")]
-    )
+    encoded = _encoded(tools=[ServerTool("web_fetch", "anthropic", {"type": "web_fetch_20250910"}), Tool("f")])
     assert [tool["type"] for tool in encoded.body["tools"]] == ["function"]
     assert encoded.dropped == ["web_fetch: a tool of another vendor"]
 
@@ -541,9 +535,7 @@ def test_service_tiers_of_others(tier: str, written: str | None) -> None:
 def test_cache_hints_are_recorded_once() -> None:
     hint = CacheHint()
     turn = Turn("user", [Text("a", cache=hint), Text("b", cache=hint)])
-    assert _encoded([turn], tools=[Tool("f", cache=hint)]).dropped == [
-        "cache_control: not in the Responses API"
-    ]
+    assert _encoded([turn], tools=[Tool("f", cache=hint)]).dropped == ["cache_control: not in the Responses API"]
 
 
 def test_fields_that_chat_shares() -> None:
