@@ -108,6 +108,9 @@ class Upload:
             self._taken.set()
             for chunk in chunks:
                 yield chunk
+            if self._broken:
+                # A plain end would make half an upload look like a whole one.
+                raise ConnectionResetError("the client left within its upload")
             if self._ended and not self._chunks:
                 return
 

@@ -10,6 +10,7 @@ import ssl
 import time
 from contextlib import aclosing
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 from mitmproxy import ctx, exceptions, http
@@ -29,7 +30,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
 )
 from mitmproxy.proxy.mode_specs import ReverseMode
-from mitmproxy.proxy.server import ConnectionHandler
+from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.proxy.tunnel import TunnelLayer
 from mitmproxy.utils import asyncio_utils
 
@@ -177,6 +178,10 @@ class GatewayAddon:
         running.task = self._start(self._exchange(running), f"exchange {stream.flow.request.path:.60}")
         self._exchanges.add(running.task)
         running.task.add_done_callback(self._exchanges.discard)
+        if upload:
+            # mitmproxy stops reading from a client while a socket that it writes to is full, and this is one to it.
+            writer = cast(asyncio.StreamWriter, upload)
+            handler.transports[connection] = ConnectionIO(handler=running.task, writer=writer)
         return running
 
     async def _exchange(self, running: "RunningExchange") -> None:
@@ -253,6 +258,8 @@ class RunningExchange:
                     await self._drain()
                 # mitmproxy does not keep what it streams; with this, views and files have it.
                 response.raw_content = bytes(self._kept) if self._keep_bytes else None
+        except ConnectionError:
+            return  # The client is gone; mitmproxy is about to learn it, too.
         except (AnswerCut, GatewayError) as error:
             await self._reply(ResponseProtocolError(id_, str(error), ErrorCode.GENERIC_SERVER_ERROR))
         else:
@@ -290,6 +297,7 @@ class RunningExchange:
     def close(self) -> None:
         if self.upload:
             self.upload.close()
+            self._handler.transports.pop(self._connection, None)
 
 
 def client_request(flow: http.HTTPFlow, upload: Upload | None) -> ClientRequest:

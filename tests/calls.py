@@ -123,3 +123,14 @@ def message_of(format: Format, status: int, body: Any) -> str:
             assert error["status"] == _GEMINI_KINDS.get(status, error["status"])
     assert isinstance(error["message"], str)
     return error["message"]
+
+
+def http1(asked: Call, body: bytes | None = None, **headers: str) -> bytes:
+    """A call as bytes on an HTTP/1.1 connection. body: sent in place of the call's own JSON."""
+    body = json.dumps(asked.json).encode() if body is None else body
+    fields = {"host": "gateway.test", "content-type": "application/json", **asked.headers}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    if "transfer-encoding" not in fields:
+        fields.setdefault("content-length", str(len(body)))
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"POST {asked.path} HTTP/1.1\r\n{head}\r\n".encode() + body

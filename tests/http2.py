@@ -83,9 +83,10 @@ class Http2Stream:
 class Http2Client:
     """`async with Http2Client(port, tls) as client:` is one connection."""
 
-    def __init__(self, port: int, tls: ssl.SSLContext) -> None:
-        """tls: whom to trust; what it offers by ALPN is replaced by `h2`."""
+    def __init__(self, port: int, tls: ssl.SSLContext, *, window_bytes: int = 0) -> None:
+        """tls: whom to trust; what it offers by ALPN is replaced by `h2`. window_bytes: added to the connection's."""
         self.h2 = H2Connection(H2Configuration(client_side=True))
+        self._window_bytes = window_bytes
         self._port = port
         self._tls = tls
         self._streams: dict[int, Http2Stream] = {}
@@ -98,6 +99,8 @@ class Http2Client:
         tls = self._writer.get_extra_info("ssl_object")
         assert tls.selected_alpn_protocol() == "h2"
         self.h2.initiate_connection()
+        if self._window_bytes:
+            self.h2.increment_flow_control_window(self._window_bytes)
         await self.flush()
         self._reading = asyncio.create_task(self._read())
         return self
@@ -106,8 +109,16 @@ class Http2Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._reading.cancel()
-        self._writer.transport.abort()
+        self.close()
         await asyncio.gather(self._reading, return_exceptions=True)
+
+    def close(self) -> None:
+        """Leave without a word."""
+        self._writer.transport.abort()
+
+    def write(self, data: bytes) -> None:
+        """Write bytes that need not be HTTP/2."""
+        self._writer.write(data)
 
     async def send(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""

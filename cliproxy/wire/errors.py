@@ -15,7 +15,8 @@ Each class exists because someone catches it. Messages say what, where and how t
 a secret. How an error looks on the wire is the business of the four codecs.
 """
 
-from typing import ClassVar
+import copyreg
+from typing import Any, ClassVar
 
 
 class GatewayError(Exception):
@@ -45,6 +46,10 @@ class GatewayError(Exception):
         self.kind = kind
         self.param = param
         self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copied and pickled without its own arguments being asked for again.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__
 
 
 class ClientFault(GatewayError):
@@ -111,3 +116,6 @@ class UpstreamGarbled(UpstreamFault):
 
 class UpstreamCut(UpstreamFault):
     """The upstream's answer ended before its end."""
+
+    def __init__(self, message: str = "the upstream's answer ended before its end") -> None:
+        super().__init__(message)

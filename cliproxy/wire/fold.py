@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
 from cliproxy.wire.errors import UpstreamCut
 from cliproxy.wire.model import (
     Answer,
@@ -38,7 +40,10 @@ def merge_usage(into: Usage, later: Usage) -> None:
 
 
 class Fold:
-    """Accumulates events into an `Answer`. Raises the error of a Failure when it comes."""
+    """Accumulates events into an `Answer`. Raises the error of a Failure when it comes.
+
+    The events and their parts stay as they are: whoever else reads them may come later.
+    """
 
     def __init__(self) -> None:
         self.answer = Answer()
@@ -50,6 +55,7 @@ class Fold:
             case Delta(index, text):
                 self._open[index][1].append(text)
             case PartStart(index, part):
+                part = replace(part, citations=[*part.citations]) if isinstance(part, Text) else replace(part)
                 self._open[index] = (part, [])
                 self.answer.parts.append(part)
             case PartEnd(index):
@@ -104,7 +110,7 @@ def fold(events: Iterable[Event]) -> Answer:
     for event in events:
         folding.push(event)
     if not folding.finished:
-        raise UpstreamCut("the upstream's answer ended before its end")
+        raise UpstreamCut
     return folding.answer
 
 

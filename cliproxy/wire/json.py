@@ -13,11 +13,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 def loads(data: bytes | str) -> Any:
-    """Decode JSON. Raises ValueError (its message names the position) for anything that is not JSON in UTF-8."""
+    """Decode JSON. Raises ValueError for anything that is not JSON in UTF-8, and for what nests thousands deep."""
     try:
         return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
         return json.loads(data)
+    except RecursionError:
+        raise ValueError("the JSON nests too deeply") from None
 
 
 def dumps(value: Any) -> bytes:
@@ -25,8 +29,9 @@ def dumps(value: Any) -> bytes:
     try:
         return _encode(value)
     except UnicodeEncodeError:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").encode()
+        text = json.dumps(value, ensure_ascii=False)
+    # Through UTF-16, which knows surrogates: halves that stand side by side become the character they mean.
+    return _encode(json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")))
 
 
 def dumps_text(value: Any) -> str:

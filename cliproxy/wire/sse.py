@@ -62,7 +62,7 @@ class SseParser:
         return self._take([rest.removesuffix(b"\r"), b""])
 
     def _take(self, lines: list[bytes]) -> list[ServerSentEvent]:
-        events = []
+        events: list[ServerSentEvent] = []
         for line in lines:
             if not line:
                 if self._data:
@@ -80,6 +80,15 @@ class SseParser:
             elif line == b"data":
                 self._data.append(b"")
         return events
+
+
+def drained(frames: list[bytes]) -> bytes:
+    """The frames collected so far as one piece; the list is empty again."""
+    if len(frames) == 1:
+        return frames.pop()
+    piece = b"".join(frames)
+    frames.clear()
+    return piece
 
 
 def frame(data: bytes, name: str = "") -> bytes:

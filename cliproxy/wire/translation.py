@@ -60,10 +60,10 @@ class Codec(Protocol):
 
 
 class AnswerShape(Struct, frozen=True):
-    """How a client's answers look, where a route wants them otherwise than its format has them."""
+    """How a client's answers are written, streamed and whole: as its format does, or as its route demands."""
 
-    AnswerEncoder: Callable[..., AnswerEncoder]
-    encode_answer: Callable[[Answer, Request, str], Json]
+    encoder: Callable[..., AnswerEncoder]
+    encode: Callable[[Answer, Request, str], Json]
 
 
 CODECS: dict[Format, Codec] = {
@@ -94,8 +94,14 @@ class Translation:
         shown_model: str,
         *,
         stream: bool | None = None,
+        shape: AnswerShape | None = None,
+        remember: Callable[[Json], None] | None = None,
     ) -> None:
-        """shown_model: the model's name for the client. stream: how to ask, where not as the client asks."""
+        """shown_model: the model's name for the client. stream: how to ask, where not as the client asks.
+
+        shape: how the client's answer is written, where not as its format does.
+        remember: for a Responses client: takes the response, once it is complete and before its last bytes go out.
+        """
         dropped: list[str] = []
         sent = replace(request if upstream == "openai-responses" else flattened(request))
         sent.stream = request.stream if stream is None else stream
@@ -107,7 +113,9 @@ class Translation:
         self.finish_reason: str | None = None
         self._request = request
         self._upstream = CODECS[upstream]
-        self._client = CODECS[request.origin]
+        client = CODECS[request.origin]
+        self._shape = shape or AnswerShape(client.AnswerEncoder, client.encode_answer)
+        self._remember = remember
         self._shown_model = shown_model
 
     def stream(self, sse: bool = True) -> "Stream":
@@ -127,16 +135,26 @@ class Translation:
 
     def unfolded(self, body: bytes, sse: bool = True) -> bytes:
         """Whole upstream body → whole client stream. Raises as `answer` does."""
-        answer = self._decode(body)
+        answer = self.restorer().answer(self._decode(body))
         self._note(answer)
         encoder = self._encoder(sse)
-        return b"".join([*map(encoder.push, unfold(answer)), encoder.finish()])
+        out = b"".join([*map(encoder.push, unfold(answer)), encoder.finish()])
+        self.completed(encoder)
+        return out
 
     def encode(self, answer: Answer) -> bytes:
         """An answer as the client's whole body."""
         answer = self.restorer().answer(answer)
         self._note(answer)
-        return json.dumps(self._client.encode_answer(answer, self._request, self._shown_model))
+        whole = self._shape.encode(answer, self._request, self._shown_model)
+        if self._remember is not None:
+            self._remember(whole)
+        return json.dumps(whole)
+
+    def completed(self, encoder: AnswerEncoder) -> None:
+        """The client's stream has ended well."""
+        if self._remember is not None and isinstance(encoder, openai_responses.AnswerEncoder):
+            self._remember(encoder.response)
 
     def restorer(self) -> Restorer:
         return Restorer(self._request, self.encoded.names)
@@ -146,8 +164,8 @@ class Translation:
 
     def _encoder(self, sse: bool) -> AnswerEncoder:
         if sse:
-            return self._client.AnswerEncoder(self._request, self._shown_model)
-        return self._client.AnswerEncoder(self._request, self._shown_model, sse=False)
+            return self._shape.encoder(self._request, self._shown_model)
+        return self._shape.encoder(self._request, self._shown_model, sse=False)
 
     def _decode(self, body: bytes) -> Answer:
         try:
@@ -221,6 +239,8 @@ class Stream:
             pieces.append(push(event))
             if self.ended:
                 pieces.append(self._encoder.finish())
+                if self.failure is None:
+                    self._translation.completed(self._encoder)
                 break
         out = b"".join(pieces)
         if self._said_something:

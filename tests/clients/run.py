@@ -174,7 +174,9 @@ def _tell_failure(result: dict[str, Any]) -> None:
 
 
 def _has_credential(seen: dict[str, Any]) -> bool:
-    format_ = {"chat": "openai-chat", "responses": "openai-responses"}.get(seen["fmt"], seen["fmt"])
+    format_: str = seen["fmt"]
+    if format_ in ("chat", "responses"):
+        format_ = f"openai-{format_}"
     return any(credential(format_) in value for _, value in seen["headers"])
 
 

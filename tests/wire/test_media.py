@@ -45,7 +45,7 @@ def test_data_url(media, url):
 
 @given(st.binary(max_size=30).map(lambda data: data.hex()))
 def test_a_data_url_is_read_back(data):
-    assert parse_data_url(data_url(Media("audio", "audio/wav", data=data))) == ("audio/wav", data)
+    assert parse_data_url(data_url(Media("audio", "audio/wav", data=data)) or "") == ("audio/wav", data)
 
 
 @pytest.mark.parametrize(

@@ -191,8 +191,8 @@ _facts = st.builds(
 
 @given(_intents, _facts)
 def test_a_setting_is_always_within_the_model(intent, facts):
-    setting = fit(intent, facts, cross=True)
-    limits = facts.thinking
+    setting, limits = fit(intent, facts, cross=True), facts.thinking
+    assert setting is not None
     if not setting.on:
         assert limits.zero_allowed
         return

@@ -126,7 +126,7 @@ def test_raw_text_comes_back_whole_however_it_was_cut(text, size):
     events = [Start(), PartStart(0, ToolCall("a", "apply_patch", ""))]
     events += [Delta(0, arguments[at : at + size]) for at in range(0, len(arguments), size)]
     events += [PartEnd(0), Finish("tool")]
-    assert fold(Restorer(request(PATCH), {}).apply(events)).parts[0].arguments == text
+    assert fold(Restorer(request(PATCH), {}).apply(events)).parts == [ToolCall("a", "apply_patch", text, kind="custom")]
 
 
 def test_without_clashes_a_request_is_flat_already():
@@ -145,7 +145,13 @@ def test_tools_of_one_name_in_two_namespaces_are_told_apart_and_come_back():
     before = repr(asked)
     flat = flattened(asked)
     assert [tool.name for tool in flat.tools] == ["docs__search", "mail__search", "look"]
-    assert [part.name for part in flat.turns[1].parts] == ["mail__search", "look"]
+    assert flat.turns[1].parts == [
+        ToolCall("a", "mail__search", "{}", namespace="mail"),
+        ToolCall("b", "look", "{}"),
+    ]
     assert repr(asked) == before
-    calls = restored([one, two, LOOK], {}, ToolCall("a", "mail__search", "{}"), ToolCall("b", "docs__search", "{}"))
-    assert [(call.name, call.namespace) for call in calls] == [("search", "mail"), ("search", "docs")]
+    calls = [ToolCall("a", "mail__search", "{}"), ToolCall("b", "docs__search", "{}")]
+    assert restored([one, two, LOOK], {}, *calls) == [
+        ToolCall("a", "search", "{}", namespace="mail"),
+        ToolCall("b", "search", "{}", namespace="docs"),
+    ]

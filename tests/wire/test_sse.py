@@ -12,7 +12,7 @@ from cliproxy.wire.sse import ServerSentEvent, SseParser, frame
 def parse(*chunks: bytes) -> list[tuple[str, bytes]]:
     parser = SseParser()
     events = [event for chunk in chunks for event in parser.feed(chunk)]
-    return [tuple(event) for event in [*events, *parser.finish()]]
+    return [(event.name, event.data) for event in [*events, *parser.finish()]]
 
 
 CASES = {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cliproxy.wire.errors import UpstreamCut, UpstreamGarbled, UpstreamRefused
 from cliproxy.wire.fold import unfold
-from cliproxy.wire.model import FORMATS, Answer, Failure, Request, Text, ToolCall, Turn, Usage
+from cliproxy.wire.model import FORMATS, Answer, Failure, FinishReason, Request, Text, ToolCall, Turn, Usage
 from cliproxy.wire.tap import UsageTap
 from cliproxy.wire.translation import CODECS
 from tests import native
@@ -22,7 +22,7 @@ def asked(format):
     return Request(format, "m", [Turn("user", [Text("hi")])], stream=True)
 
 
-def streamed(format, *parts, finish="stop", usage=COUNTS):
+def streamed(format, *parts, finish: FinishReason = "stop", usage=COUNTS):
     encoder = CODECS[format].AnswerEncoder(asked(format), "m-1")
     answer = Answer("id1", "m-1", 1, list(parts), usage, finish)
     return b"".join([*map(encoder.push, unfold(answer)), encoder.finish()])

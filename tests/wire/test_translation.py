@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,10 +31,12 @@ from cliproxy.wire.model import (
     Usage,
     UsageReport,
 )
-from cliproxy.wire.translation import CODECS, Translation
+from cliproxy.wire.openai_chat.completions import decode_completion_request
+from cliproxy.wire.translation import CODECS, COMPLETIONS, Translation
 from tests import native
 from tests.wire import vendors
 from tests.wire.conversations import CONVERSATIONS, SCHEMA
+from tests.wire.openai_chat import judge
 
 PAIRS = [pytest.param(client, upstream, id=f"{client}>{upstream}") for client, upstream in product(FORMATS, FORMATS)]
 every_pair = pytest.mark.parametrize(("client", "upstream"), PAIRS)
@@ -57,6 +60,22 @@ def translation(client, upstream, stream=True, **more):
     return Translation(decoded(client, stream, **more), upstream, FACTS, "shown")
 
 
+def arriving(format, body):
+    """A request as an upstream of this format reads it."""
+    if format == "gemini":
+        return CODECS[format].decode_request(body, model="m", stream=True)
+    return CODECS[format].decode_request(body)
+
+
+def calls_in(answer):
+    return [part for part in answer.parts if isinstance(part, ToolCall)]
+
+
+def carriers_in(answer):
+    signed = (part for part in answer.parts if isinstance(part, Text | Reasoning | ToolCall))
+    return [part.carrier for part in signed if part.carrier is not None]
+
+
 def upstream_stream(format, answer):
     """The bytes in which an upstream of this format streams `answer`."""
     encoder = CODECS[format].AnswerEncoder(decoded(format), "up-model")
@@ -75,6 +94,20 @@ def read_stream(format, raw):
 
 def read_whole(format, raw):
     return CODECS[format].decode_answer(json.loads(raw))
+
+
+def received(client, upstream, answer, **more):
+    """What a client makes of an upstream's answer, by each way: streamed or whole from there, and to here."""
+    streamed, whole = upstream_stream(upstream, answer), upstream_whole(upstream, answer)
+    stream = translation(client, upstream, **more).stream()
+    collector = translation(client, upstream, stream=False, **more).collect()
+    collector.feed(streamed)
+    return [
+        read_stream(client, stream.feed(streamed) + stream.finish()),
+        read_stream(client, translation(client, upstream, **more).unfolded(whole)),
+        read_whole(client, translation(client, upstream, stream=False, **more).answer(whole)),
+        read_whole(client, collector.finish()),
+    ]
 
 
 def said(answer):
@@ -132,9 +165,7 @@ every_answer = pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_a_conversation_arrives_whole(client, upstream, stream):
     way = translation(client, upstream, stream)
     body = json.loads(way.body)
-    arrived = CODECS[upstream].decode_request(
-        body, **({"model": "m", "stream": stream} if upstream == "gemini" else {})
-    )
+    arrived = arriving(upstream, body)
     assert way.encoded.dropped == []
     assert [part.text for part in arrived.system if isinstance(part, Text)] == ["Be brief."]
     parts = [(turn.role, part) for turn in arrived.turns for part in turn.parts]
@@ -154,13 +185,13 @@ def test_a_conversation_arrives_whole(client, upstream, stream):
 def test_calls_and_results_stay_paired(client, upstream):
     """Class 2: by their ids, or by name and order where the client gave none."""
     body = json.loads(translation(client, upstream).body)
-    arrived = CODECS[upstream].decode_request(body, **({"model": "m"} if upstream == "gemini" else {}))
+    arrived = arriving(upstream, body)
     calls = [part for turn in arrived.turns for part in turn.parts if isinstance(part, ToolCall)]
     results = [part for turn in arrived.turns for part in turn.parts if isinstance(part, ToolResult)]
     assert [json.loads(part.arguments) for part in calls] == [{"city": "Oslo"}, {"city": "Rome"}]
     assert [part.id for part in results] == [part.id for part in calls]
     assert len({part.id for part in calls}) == 2
-    assert ["sun" in json.dumps_text(part.parts[0].text) for part in results] == [True, False]
+    assert ["sun" in repr(part.parts) for part in results] == [True, False]
 
 
 @every_pair
@@ -203,23 +234,27 @@ def test_losses_are_told_in_the_order_in_which_they_came():
 @every_pair
 @every_answer
 def test_an_answer_means_the_same_by_every_way(client, upstream, answer):
-    """Stream to stream, whole to whole, stream to whole, whole to stream."""
     wanted = said(answer)
+    assert said(read_stream(upstream, upstream_stream(upstream, answer))) == wanted
+    assert said(read_whole(upstream, upstream_whole(upstream, answer))) == wanted
+    assert [said(got) for got in received(client, upstream, answer)] == [wanted] * 4
+
+
+@every_pair
+def test_what_was_spent_is_known_by_every_way(client, upstream):
+    """Class 8."""
+    answer = ANSWERS["cut short"]
     streamed, whole = upstream_stream(upstream, answer), upstream_whole(upstream, answer)
-    assert said(read_stream(upstream, streamed)) == wanted == said(read_whole(upstream, whole))
-
-    stream = translation(client, upstream).stream()
-    assert said(read_stream(client, stream.feed(streamed) + stream.finish())) == wanted
-    way = translation(client, upstream, stream=False)
-    assert said(read_whole(client, way.answer(whole))) == wanted
-    collector = translation(client, upstream, stream=False).collect()
+    ways = [translation(client, upstream, stream) for stream in (True, True, False, False)]
+    stream, collector = ways[0].stream(), ways[2].collect()
+    assert stream.feed(streamed) + stream.finish()
+    assert ways[1].unfolded(whole)
     collector.feed(streamed)
-    assert said(read_whole(client, collector.finish())) == wanted
-    assert said(read_stream(client, translation(client, upstream).unfolded(whole))) == wanted
-
-    total = (stream.usage.input or 0) + (stream.usage.cache_read or 0) + (stream.usage.cache_write or 0)
-    assert (total, stream.usage.output, stream.finish_reason) == (140, 30, answer.finish)
-    assert (way.usage.output, way.finish_reason) == (30, answer.finish)
+    assert collector.finish()
+    assert ways[3].answer(whole)
+    for told in (stream, *ways):
+        total = (told.usage.input or 0) + (told.usage.cache_read or 0) + (told.usage.cache_write or 0)
+        assert (total, told.usage.output, told.finish_reason) == (140, 30, "length")
 
 
 _words = st.text(max_size=12)
@@ -442,24 +477,14 @@ LONG_NAME = "mcp__a_very_long_server_name__and_a_very_long_tool_name_0123456789_
 
 
 @pytest.mark.parametrize("upstream", [format for format in FORMATS if format != "anthropic"])
-@both_modes
-def test_tool_names_come_back(upstream, stream):
+def test_tool_names_come_back(upstream):
     tools = [{"name": LONG_NAME, "description": "W.", "input_schema": SCHEMA}]
-    way = translation("anthropic", upstream, stream, tools=tools)
-    [sent] = [
-        tool.name
-        for tool in CODECS[upstream]
-        .decode_request(json.loads(way.body), **({"model": "m"} if upstream == "gemini" else {}))
-        .tools
-    ]
-    assert len(sent) <= 64
-    answer = Answer("id1", "m", 1, [ToolCall("call_1", sent, '{"city":"Oslo"}')], COUNTS, "tool")
-    if stream:
-        out = way.stream()
-        got = read_stream("anthropic", out.feed(upstream_stream(upstream, answer)) + out.finish())
-    else:
-        got = read_whole("anthropic", way.answer(upstream_whole(upstream, answer)))
-    assert [part.name for part in got.parts] == [LONG_NAME]
+    body = json.loads(translation("anthropic", upstream, tools=tools).body)
+    [tool] = arriving(upstream, body).tools
+    assert len(tool.name) <= 64
+    answer = Answer("id1", "m", 1, [ToolCall("call_1", tool.name, '{"city":"Oslo"}')], COUNTS, "tool")
+    for got in received("anthropic", upstream, answer, tools=tools):
+        assert [part.name for part in calls_in(got)] == [LONG_NAME]
 
 
 EXEC = {
@@ -471,17 +496,12 @@ EXEC = {
 
 
 @pytest.mark.parametrize("upstream", ["anthropic", "gemini"])
-@both_modes
-def test_freeform_tools_come_back_with_raw_text(upstream, stream):
+def test_freeform_tools_come_back_with_raw_text(upstream):
     """Codex takes a function call of one for "aborted", silently."""
-    way = translation("openai-responses", upstream, stream, tools=[EXEC])
     answer = Answer("id1", "m", 1, [ToolCall("call_1", "exec", '{"input":"text(\\"hi\\")\\n"}')], COUNTS, "tool")
-    if stream:
-        out = way.stream()
-        got = read_stream("openai-responses", out.feed(upstream_stream(upstream, answer)) + out.finish())
-    else:
-        got = read_whole("openai-responses", way.answer(upstream_whole(upstream, answer)))
-    assert [(part.kind, part.name, part.arguments) for part in got.parts] == [("custom", "exec", 'text("hi")\n')]
+    for got in received("openai-responses", upstream, answer, tools=[EXEC]):
+        [returned] = calls_in(got)
+        assert (returned.kind, returned.name, returned.arguments) == ("custom", "exec", 'text("hi")\n')
 
 
 def test_tools_of_one_name_in_two_namespaces_reach_a_format_without_namespaces():
@@ -499,7 +519,7 @@ def test_tools_of_one_name_in_two_namespaces_reach_a_format_without_namespaces()
     answer = Answer("id1", "m", 1, [ToolCall("call_1", "mail__search", '{"city":"Oslo"}')], COUNTS, "tool")
     out = way.stream()
     got = read_stream("openai-responses", out.feed(upstream_stream("anthropic", answer)) + out.finish())
-    assert [(part.namespace, part.name) for part in got.parts] == [("mail", "search")]
+    assert [(part.namespace, part.name) for part in calls_in(got)] == [("mail", "search")]
 
 
 SIGNED = {
@@ -511,20 +531,14 @@ SIGNED = {
 
 @pytest.mark.parametrize("client", [format for format in FORMATS if format != "openai-chat"])
 @pytest.mark.parametrize("upstream", SIGNED)
-@both_modes
-def test_signatures_reach_a_client_that_can_carry_them(client, upstream, stream):
+def test_signatures_reach_a_client_that_can_carry_them(client, upstream):
     """Class 6: byte for byte, in an envelope where they are foreign."""
     answer = SIGNED[upstream]
-    if stream:
-        out = translation(client, upstream).stream()
-        got = read_stream(client, out.feed(upstream_stream(upstream, answer)) + out.finish())
-    else:
-        got = read_whole(client, translation(client, upstream, stream=False).answer(upstream_whole(upstream, answer)))
-    carriers = [part.carrier for part in got.parts if isinstance(part, Reasoning | ToolCall | Text) and part.carrier]
-    returned = [envelope.unseal(carrier.data) or carrier for carrier in carriers]
-    assert [(carrier.origin, carrier.data) for carrier in returned] == [
-        (part.carrier.origin, part.carrier.data) for part in answer.parts if getattr(part, "carrier", None)
-    ]
+    [sent] = carriers_in(answer)
+    for got in received(client, upstream, answer):
+        [carrier] = carriers_in(got)
+        returned = envelope.unseal(carrier.data) or carrier
+        assert (returned.origin, returned.data) == (sent.origin, sent.data)
 
 
 def next_request(client, answer):
@@ -563,6 +577,8 @@ def next_request(client, answer):
                 {"role": "user", "parts": [*results, {"text": "Go on."}]},
             ]
             return CODECS[client].decode_request({"contents": contents}, model="shown", stream=False)
+        case _:
+            raise ValueError(f"{client} has no place for a token")
     return CODECS[client].decode_request(body)
 
 
@@ -572,10 +588,10 @@ def next_request(client, answer):
 def test_signatures_return_to_their_origin_and_go_nowhere_else(client, upstream, other):
     """Class 6."""
     answer = SIGNED[upstream]
-    [token] = [part.carrier.data for part in answer.parts if getattr(part, "carrier", None)]
+    [carrier] = carriers_in(answer)
     got = json.loads(translation(client, upstream, stream=False).answer(upstream_whole(upstream, answer)))
     body = Translation(next_request(client, got), other, FACTS, "shown").body
-    assert (token.encode() in body) == (other == upstream)
+    assert (carrier.data.encode() in body) == (other == upstream)
     assert b"cpx1" not in body
 
 
@@ -614,3 +630,73 @@ def test_the_vendors_sdk_reads_what_the_client_gets(client, upstream, stream):
                 "shown",
                 (native.INPUT_TOKENS, native.OUTPUT_TOKENS),
             )
+
+
+# ---------------------------------------------------------------- answers of another shape
+
+
+@pytest.mark.parametrize("upstream", FORMATS)
+@both_modes
+def test_a_completion_on_any_upstream(upstream, stream):
+    """`/v1/completions`: the prompt goes as a chat, and the text comes back as the older format has it."""
+    body = {"model": "shown", "prompt": "Once", "stream": stream, "stream_options": {"include_usage": True}}
+    request = decode_completion_request(body if stream else {"model": "shown", "prompt": "Once"})
+    way = Translation(request, upstream, FACTS, "shown", shape=COMPLETIONS)
+    answer = Answer("id1", "up-model", 7, [Reasoning("Hm."), Text("upon a time")], COUNTS, "length")
+    if stream:
+        out = way.stream()
+        chunks = judge.text_completions(out.feed(upstream_stream(upstream, answer)) + out.finish())
+        assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == "upon a time"
+        assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "length"
+        [usage] = [chunk.usage for chunk in chunks if chunk.usage]
+        assert {chunk.object for chunk in chunks} == {"text_completion"}
+        assert {chunk.model for chunk in chunks} == {"shown"}
+    else:
+        whole = openai.types.Completion.model_validate(json.loads(way.answer(upstream_whole(upstream, answer))))
+        assert (whole.choices[0].text, whole.choices[0].finish_reason) == ("upon a time", "length")
+        assert (whole.object, whole.model) == ("text_completion", "shown")
+        usage = whole.usage
+    assert (usage.prompt_tokens, usage.completion_tokens) == (140, 30)
+
+
+# ---------------------------------------------------------------- what is remembered of an answer
+
+
+@pytest.mark.parametrize("upstream", FORMATS)
+@pytest.mark.parametrize("way", ["stream", "answer", "collect", "unfolded"])
+def test_a_response_is_remembered_as_the_client_gets_it(upstream, way):
+    remembered = []
+    request = decoded("openai-responses", way in ("stream", "unfolded"))
+    translating = Translation(request, upstream, FACTS, "shown", remember=remembered.append)
+    streamed, whole = (make(upstream, ANSWERS["calls"]) for make in (upstream_stream, upstream_whole))
+    match way:
+        case "stream":
+            stream = translating.stream()
+            got = stream.feed(streamed) + stream.finish()
+        case "answer":
+            got = translating.answer(whole)
+        case "collect":
+            collector = translating.collect()
+            collector.feed(streamed)
+            got = collector.finish()
+        case "unfolded":
+            got = translating.unfolded(whole)
+    if way in ("stream", "unfolded"):
+        # Its last bytes may bring the client's next request: by then it must be known.
+        [response] = [
+            json.loads(line[6:])["response"] for line in got.split(b"\n") if b'"response.completed"' in line[:40]
+        ]
+    else:
+        response = json.loads(got)
+    assert remembered == [response]
+    assert response["id"].startswith("resp_") and response["output"]
+
+
+def test_a_stream_that_fails_is_not_remembered():
+    remembered = []
+    translating = Translation(decoded("openai-responses"), "openai-chat", FACTS, "shown", remember=remembered.append)
+    raw = upstream_stream("openai-chat", ANSWERS["text"])
+    stream = translating.stream()
+    assert stream.feed(raw[: raw.index(b'"finish_reason":"stop"')])
+    assert b"response.failed" in stream.finish()
+    assert remembered == []
