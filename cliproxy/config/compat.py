@@ -23,6 +23,31 @@ from .schema.credentials import (
 from .schema.root import Codex, Config, RemoteManagement, Routing
 from .schema.values import Count, Flag, Headers, HttpUrl, Name, ProxyUrl, Section, Whole, one_of
 
+NOT_YET = (
+    "ampcode",
+    "auth_auto_refresh_workers",
+    "auth_dir",
+    "claude_code",
+    "disable_image_generation",
+    "error_logs_max_files",
+    "logging_to_file",
+    "logs_max_total_size_mb",
+    "oauth_excluded_models",
+    "oauth_model_alias",
+    "oauth_request_scoped_errors",
+    "passthrough_headers",
+    "quota_exceeded",
+    "quota_refresh_interval",
+    "remote_management",
+    "request_log",
+    "tls",
+    "usage_statistics_enabled",
+    "vertex_api_key",
+    "ws_auth",
+    "xai_api_key",
+)
+"""Keys of the file that are read and checked, but whose features are not built yet."""
+
 
 class Ignored(StrEnum):
     """Why a known key has no effect; the value is what the warning says."""
@@ -76,9 +101,7 @@ IGNORED: dict[type[Section], dict[str, Ignored]] = {
 
 def why_ignored(section: type[Section], key: str) -> Ignored | None:
     """Why `key` (kebab-case) has no effect in `section`, or None where it is not one of these keys."""
-    return next(
-        (keys[key] for kind, keys in IGNORED.items() if key in keys and issubclass(section, kind)), None
-    )
+    return next((keys[key] for kind, keys in IGNORED.items() if key in keys and issubclass(section, kind)), None)
 
 
 class Overrides(Section):
@@ -134,8 +157,7 @@ class TokenProxyUpstream(Section):
             "disabled": not self.enabled,
             "headers": self.overrides.header,
             "models": [
-                {"name": name, "alias": alias, "force_mapping": True}
-                for alias, name in self.model_mappings.items()
+                {"name": name, "alias": alias, "force_mapping": True} for alias, name in self.model_mappings.items()
             ],
             "priority": self.priority,
             "proxy_url": self.proxy_url,

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from . import nodes, wording
-from .compat import Document
+from .compat import NOT_YET, Document
 from .reading import Reader
-from .schema import Config
+from .schema import Config, kebab
 
 
 class ConfigFault(ValueError):
@@ -72,9 +72,7 @@ def _values(text: str, name: str, reader: Reader) -> dict[str, Any]:
         return {}
     if not isinstance(root, yaml.MappingNode):
         mark, found = root.start_mark, wording.found(root, hidden=True)
-        raise ConfigFault(
-            [f"{name}:{mark.line + 1}:{mark.column + 1}: expected keys with values, found {found}"]
-        )
+        raise ConfigFault([f"{name}:{mark.line + 1}:{mark.column + 1}: expected keys with values, found {found}"])
     return reader.document(root, Document)
 
 
@@ -96,9 +94,7 @@ def _note(error: ErrorDetails, reader: Reader) -> None:
         path = f"{path}.{loc[-1]}"
     if loc[-1:] == ("[key]",) or (error["type"] == "value_error" and isinstance(node, yaml.MappingNode)):
         node = None  # about a key or about several values: there is no single one to show
-    reader.problems.add(
-        place.node.start_mark, f"{path}: {wording.sentence(error, node, hidden=place.hidden)}"
-    )
+    reader.problems.add(place.node.start_mark, f"{path}: {wording.sentence(error, node, hidden=place.hidden)}")
 
 
 def _advice(name: str, reader: Reader, config: Config) -> list[str]:
@@ -106,10 +102,12 @@ def _advice(name: str, reader: Reader, config: Config) -> list[str]:
     for reason, lines in reader.ignored.items():
         keys = ", ".join(f"{path} (line {line})" for path, line in lines.items())
         advice.append(f"{name}: accepted and ignored, as {reason}: {keys}; see docs/configuration.md")
+    default = Config()
+    idle = [kebab(key) for key in NOT_YET if getattr(config, key) != getattr(default, key)]
+    if idle:
+        advice.append(f"{name}: no effect yet, since not built: {', '.join(idle)}; see docs/configuration.md")
     if not config.api_keys and not _is_loopback(config.host):
-        advice.append(
-            f"{name}: host: other machines can reach this gateway, and without api-keys it serves them all"
-        )
+        advice.append(f"{name}: host: other machines can reach this gateway, and without api-keys it serves them all")
     return advice
 
 

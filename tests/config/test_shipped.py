@@ -20,9 +20,7 @@ def test_the_shipped_file_names_no_key_twice_or_in_vain() -> None:
     assert set(written) <= {field.alias for field in Config.model_fields.values()}
 
 
-EXAMPLES = re.findall(
-    r"^((?:[a-z-]+): \[\])\n((?:# .*\n)+)", SHIPPED.read_text(encoding="utf-8"), re.MULTILINE
-)
+EXAMPLES = re.findall(r"^((?:[a-z-]+): \[\])\n((?:# .*\n)+)", SHIPPED.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_each_list_of_the_shipped_file_has_an_example() -> None:
@@ -70,8 +68,9 @@ def test_an_exam_file_loads() -> None:
         ],
     }  # fmt: skip
     config, warnings = parse_config(yaml.safe_dump(written, sort_keys=False))
-    assert len(warnings) == 1
+    assert len(warnings) == 2
     assert "disable-claude-cloak-mode" in warnings[0]
+    assert "no effect yet, since not built: auth-dir;" in warnings[1]
     assert [entry.prefix for entry in config.codex_api_key] == ["", "alt", ""]
     assert [entry.prefix for entry in config.openai_compatibility] == ["", "alt"]
     assert config.claude_api_key[0].models[0].client_name == "x-gemini"
@@ -81,8 +80,10 @@ def test_an_exam_file_loads() -> None:
 def test_a_file_with_every_section_of_cliproxyapi_loads() -> None:
     config, warnings = parse_config(EVERY_SECTION)
     assert [warning.split(":")[1].strip().split(",")[0] for warning in warnings] == [
-        "accepted and ignored"
-    ] * 2
+        "accepted and ignored",
+        "accepted and ignored",
+        "no effect yet",
+    ]
     assert config.host == ""
     assert config.routing.session_affinity_ttl == 3600
     assert config.payload.default[0].models[0].match == ({"metadata.client": "codex"},)

@@ -1,67 +1,14 @@
 """The whole configuration: its defaults, what holds between keys, and that every key is documented."""
 
 import re
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import pytest
-from pydantic import SecretStr, ValidationError
-from pydantic_core import PydanticUndefined
+from pydantic import ValidationError
 
 from cliproxy.config import Config, parse_config
 from cliproxy.config.compat import Document
-from cliproxy.config.reading import as_section, bare
+from cliproxy.config.reference import Row, rows
 from cliproxy.config.schema import Section
-
-
-class Row(NamedTuple):
-    """What a reference says of a key."""
-
-    key: str
-    kind: str
-    default: str
-    description: str
-
-
-KINDS = {
-    bool: "true or false", int: "whole number", float: "number", str: "text", SecretStr: "secret text", Any: "any value",
-    re.Pattern[str]: "regular expression",
-}  # fmt: skip
-
-
-def kind_of(annotation: Any) -> str:
-    kind = bare(annotation)
-    if as_section(kind):
-        return "mapping"
-    match get_origin(kind):
-        case None:
-            return KINDS.get(kind) or {"datetime": "date or time"}[kind.__name__]
-        case origin if origin is Literal:
-            return " | ".join(str(choice).lower() for choice in get_args(kind))
-        case origin if origin is tuple:
-            return f"list of {kind_of(get_args(kind)[0])}"
-        case origin if origin is dict:
-            return f"mapping to {kind_of(get_args(kind)[1])}"
-        case _:
-            return KINDS[kind]
-
-
-def rows(section: type[Section], above: str = "") -> Iterator[Row]:
-    for field in section.model_fields.values():
-        key = f"{above}{field.alias}"
-        default = (
-            "required"
-            if field.default is PydanticUndefined and field.default_factory is None
-            else str(field.default)
-        )
-        yield Row(key, kind_of(field.annotation), default, field.description or "")
-        kind = bare(field.annotation)
-        while get_origin(kind) in (tuple, dict):
-            key += "[]" if get_origin(kind) is tuple else ".*"
-            kind = bare(get_args(kind)[-1 if get_origin(kind) is dict else 0])
-        if nested := as_section(kind):
-            yield from rows(nested, f"{key}.")
-
 
 ROWS = list(rows(Document))
 UNITS = re.compile(
@@ -140,10 +87,7 @@ def test_a_key_may_be_repeated_only_with_the_same_limits() -> None:
 
 def test_a_mapping_by_expression_needs_an_expression() -> None:
     mapping = {"from": "(", "to": "b"}
-    assert (
-        Config.model_validate({"ampcode": {"model-mappings": [mapping]}}).ampcode.model_mappings[0].source
-        == "("
-    )
+    assert Config.model_validate({"ampcode": {"model-mappings": [mapping]}}).ampcode.model_mappings[0].source == "("
     with pytest.raises(ValidationError, match="a regular expression in from"):
         Config.model_validate({"ampcode": {"model-mappings": [mapping | {"regex": True}]}})
 
