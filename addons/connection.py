@@ -296,7 +296,7 @@ class GatewayLayer(MitmHttpLayer):
             return
         stream = self.command_sources.pop(event)
         assert isinstance(stream, GatewayStream)
-        server = Server(address=GATEWAY[1], via=GATEWAY)
+        server = stream.flow.server_conn
         server.state = ConnectionState.OPEN
         forget = partial(self.connections.pop, server, None)
         self.connections[server] = GatewayConnection(self.context.fork(), server, stream, forget)

@@ -35,7 +35,7 @@ from mitmproxy.proxy.tunnel import TunnelLayer
 from mitmproxy.utils import asyncio_utils
 
 from addons import audience
-from addons.attempts import AttemptObserver
+from addons.attempts import MARK_FAILED, AttemptObserver
 from addons.connection import (
     GATEWAY,
     PLACEHOLDER_HOST,
@@ -44,6 +44,7 @@ from addons.connection import (
     Reply,
     Upload,
     declared_body_bytes,
+    is_claimed,
 )
 from addons.listener import DEFAULT_MODES, listen_instead
 from cliproxy import routes
@@ -160,15 +161,23 @@ class GatewayAddon:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         mode = flow.client_conn.proxy_mode
-        if not self._gateway or not isinstance(mode, ReverseMode) or flow.response or flow.error:
+        # The flows of attempts come by here as well; they are not live.
+        if not self._gateway or not isinstance(mode, ReverseMode) or flow.response or flow.error or not flow.live:
             return
         path = flow.request.path.partition("?")[0]
         if not routes.is_ours(path) and mode.address[0] != PLACEHOLDER_HOST:
             return
-        flow.server_conn.via = GATEWAY
+        # A server of its own: the connection's is shared with the flows after this one, which may not be ours.
+        flow.server_conn = Server(address=GATEWAY[1], via=GATEWAY)
         size = declared_body_bytes(flow.request)
         if _is_upload(path, flow.request.headers) or (size or 0) > self.max_request_body_bytes:
             flow.request.stream = True
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        if is_claimed(flow):
+            # A client that leaves within its request leaves no exchange that would have masked its key.
+            _mask_credentials(flow.request)
+            flow.marked = MARK_FAILED
 
     # ------------------------------------------------------------ exchanging
 
@@ -313,10 +322,14 @@ def client_request(flow: http.HTTPFlow, upload: Upload | None) -> ClientRequest:
     body = upload if upload is not None else request.raw_content or b""
     peer = flow.client_conn.peername[0] if flow.client_conn.peername else ""
     trusted = flow.is_replay == "request"
-    for name in SECRET_HEADERS & {name.lower() for name in headers}:
+    _mask_credentials(request)
+    return ClientRequest(request.method, path, query, headers, body, peer, trusted)
+
+
+def _mask_credentials(request: http.Request) -> None:
+    for name in SECRET_HEADERS & {name.lower() for name in request.headers}:
         request.headers[name] = mask_header(request.headers[name])
     request.path = mask_query(request.path)
-    return ClientRequest(request.method, path, query, headers, body, peer, trusted)
 
 
 def _response(answer: Answer) -> http.Response:

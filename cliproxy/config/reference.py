@@ -25,8 +25,8 @@ class Row(NamedTuple):
 
 
 KINDS = {
-    bool: "true or false", int: "whole number", float: "number", str: "text", SecretStr: "secret text", Any: "any value",
-    re.Pattern[str]: "regular expression",
+    bool: "true or false", int: "whole number", float: "number", str: "text", SecretStr: "secret text",
+    Any: "any value", re.Pattern[str]: "regular expression",
 }  # fmt: skip
 
 

@@ -1,41 +1,58 @@
-"""Which conversation belongs to which credential, so that prompt caches stay warm and encrypted reasoning stays readable."""
+"""Which conversation belongs to which credential: prompt caches stay warm and encrypted reasoning stays readable."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 MAX_BINDINGS = 10_000
 
 
+@dataclass(slots=True)
+class Binding:
+    """What serves a session's requests for a model."""
+
+    credential_id: str
+    model: str
+    """As the upstream calls it: a prompt cache is one model's."""
+    until_s: float
+    place: tuple[int, int] = (0, 0)
+    """Where it was found last among those that were asked for: group and candidate."""
+
+
 class Affinity:
-    """Bindings of sessions to credentials; each lasts `ttl_s` seconds from its last use. `clock` tells seconds."""
+    """Bindings of sessions, by session and the client's name of the model; each lasts `ttl_s` from its last use."""
 
     def __init__(self, ttl_s: float, clock: Callable[[], float] = time.time) -> None:
+        """clock: seconds."""
         self.ttl_s = ttl_s
         self._clock = clock
-        self._bound: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
+        self._bindings: OrderedDict[tuple[str, str], Binding] = OrderedDict()
 
-    def bound_to(self, session: str, model: str) -> str | None:
-        """The credential id that serves this session's requests for a model."""
-        binding = self._bound.get((session, model))
-        if binding is None:
+    def binding(self, session: str, model: str) -> Binding | None:
+        """What a session is bound to, if that is not too long ago."""
+        found = self._bindings.get((session, model))
+        if found and found.until_s <= self._clock():
+            del self._bindings[session, model]
             return None
-        credential_id, until = binding
-        if until <= self._clock():
-            del self._bound[session, model]
-            return None
-        return credential_id
+        return found
 
-    def bind(self, session: str, model: str, credential_id: str) -> None:
-        """A request was served: the next ones go to the same credential."""
-        key = (session, model)
-        self._bound[key] = (credential_id, self._clock() + self.ttl_s)
-        self._bound.move_to_end(key)
-        if len(self._bound) > MAX_BINDINGS:
-            self._bound.popitem(last=False)
+    def bind(self, session: str, model: str, credential_id: str, upstream_model: str) -> None:
+        """The next requests go there."""
+        self._bindings[session, model] = Binding(credential_id, upstream_model, self._clock() + self.ttl_s)
+        self._bindings.move_to_end((session, model))
+        if len(self._bindings) > MAX_BINDINGS:
+            self._bindings.popitem(last=False)
 
-    def release(self, session: str, model: str, credential_id: str) -> None:
-        """The credential failed: the session may go elsewhere."""
-        binding = self._bound.get((session, model))
-        if binding and binding[0] == credential_id:
-            del self._bound[session, model]
+    def renew(self, session: str, model: str, credential_id: str, upstream_model: str) -> None:
+        """It was used there; a session that is bound elsewhere stays so."""
+        found = self._bindings.get((session, model))
+        if found and (found.credential_id, found.model) == (credential_id, upstream_model):
+            found.until_s = self._clock() + self.ttl_s
+            self._bindings.move_to_end((session, model))
+
+    def release(self, session: str, model: str, credential_id: str, upstream_model: str) -> None:
+        """It failed there: the session may go elsewhere."""
+        found = self._bindings.get((session, model))
+        if found and (found.credential_id, found.model) == (credential_id, upstream_model):
+            del self._bindings[session, model]

@@ -8,14 +8,20 @@ probed: after `PROBE_AFTER_S` one request may try; only its failure keeps the cr
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
 
 PROBE_AFTER_S = 600.0
 """The longest that a credential is left unasked, whatever the upstream said."""
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 1800.0
+MAX_COOLDOWN_S = 31 * 86400.0
+"""The longest that is believed: a month's quota."""
+MAX_MODELS = 1000
+"""States of one credential; clients that invent model names must not fill the memory."""
+_MAX_DOUBLINGS = 20
 
 ALL_MODELS = ""
 """The model of a state that holds for the whole credential."""
@@ -32,53 +38,68 @@ class Cooldown:
     reason: str
     """`quota`, `credential`, `transient`, `model`."""
     status: int
-    """The upstream's last status; 0 for a failure without one."""
+    """The upstream's last status."""
     message: str
     """The upstream's last words, without secrets."""
     level: int = 0
     """How often in a row it was sidelined by backoff."""
-    probing: bool = False
-    """The one request that may try is under way."""
+    prober: object = None
+    """Whoever asked first although the cooldown is not over, until the outcome is known."""
+
+
+class SavedCooldown(msgspec.Struct):
+    """A cooldown with what it is of; the fields are `Cooldown`'s."""
+
+    credential: str
+    """The credential's id."""
+    model: str
+    """As the upstream calls it; ALL_MODELS for the whole credential."""
+    until_s: float
+    next_try_s: float
+    reason: str
+    status: int
+    message: str
+    level: int = 0
 
 
 class Cooldowns:
-    """All cooldowns. `clock` tells UTC epoch seconds."""
+    """All cooldowns. Whoever asks is told by an object that is the same (`is`) from asking to the outcome."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        """clock: UTC epoch seconds."""
+        self.changes = 0
+        """Counts what `dump` would show, so that whoever saves it knows when to."""
         self._clock = clock
-        self._states: dict[tuple[str, str], Cooldown] = {}
+        self._states: dict[str, dict[str, Cooldown]] = {}
 
     def is_ready(self, credential_id: str, model: str) -> bool:
         """Whether a credential may be asked for a model now."""
-        now = self._clock()
-        for state in self._of(credential_id, model):
-            if now < state.next_try_s or (state.probing and now < state.until_s):
-                return False
-        return True
-
-    def ready_at(self, credential_id: str, model: str) -> float:
-        """When it may be asked next; now or earlier when it is ready."""
-        return max((state.next_try_s for state in self._of(credential_id, model)), default=0.0)
+        return credential_id not in self._states or self.blocking(credential_id, model) is None
 
     def blocking(self, credential_id: str, model: str) -> Cooldown | None:
-        """What keeps it sidelined longest; None when it is ready."""
+        """What keeps it sidelined; None when it is ready. Of two, the one that is no passing trouble, or the longer."""
         now = self._clock()
-        states = [
-            s for s in self._of(credential_id, model) if now < s.next_try_s or (s.probing and now < s.until_s)
-        ]
-        return max(states, key=lambda s: s.next_try_s, default=None)
-
-    def asked(self, credential_id: str, model: str) -> None:
-        """A request is on its way: while a cooldown is only due for a probe, no second one follows."""
-        now = self._clock()
+        found = None
         for state in self._of(credential_id, model):
-            if now < state.until_s:
-                state.probing = True
+            if now < state.next_try_s or (state.prober is not None and now < state.until_s):
+                rank = (state.reason != "transient", state.next_try_s)
+                if found is None or rank > (found.reason != "transient", found.next_try_s):
+                    found = state
+        return found
+
+    def asked(self, credential_id: str, model: str, asker: object) -> None:
+        """A request is on its way: while a cooldown is only due for a probe, no second one follows."""
+        if credential_id in self._states:
+            now = self._clock()
+            for state in self._of(credential_id, model):
+                if now < state.until_s and state.prober is None:
+                    state.prober = asker
 
     def sideline(
         self,
         credential_id: str,
         model: str,
+        asker: object,
         *,
         seconds: float | None,
         at_least_s: float = 0.0,
@@ -89,58 +110,95 @@ class Cooldowns:
         """Sideline a credential; ALL_MODELS for the whole of it.
 
         seconds None: back off, from `at_least_s` or a second on, twice as long each time in a row. A deadline that
-        stands is never shortened.
+        stands is shortened only where a probe was told a nearer one for the same reason.
         """
         now = self._clock()
-        before = self._states.get((credential_id, model))
+        states = self._states.setdefault(credential_id, {})
+        before = states.get(model)
         level = before.level if before else 0
+        named = seconds is not None
         if seconds is None:
             # Failures that come while it is sidelined were on their way before: they do not count again.
             if before is None or now >= before.next_try_s:
                 level += 1
-            seconds = min(max(FIRST_BACKOFF_S, at_least_s) * 2 ** max(level - 1, 0), MAX_BACKOFF_S)
-        until = now + seconds
+            seconds = max(FIRST_BACKOFF_S, at_least_s) * 2 ** min(max(level - 1, 0), _MAX_DOUBLINGS)
+            seconds = min(seconds, MAX_BACKOFF_S)
+        until = now + min(seconds, MAX_COOLDOWN_S)
+        self.changes += 1
         if before and before.until_s > until:
-            until = before.until_s
+            is_probe = before.prober is asker
+            if not (is_probe and named and before.reason == reason):
+                before.level = level
+                if is_probe:
+                    before.next_try_s = min(before.until_s, now + PROBE_AFTER_S)
+                return
+        if before is None and len(states) >= MAX_MODELS:
+            del states[next(iter(states))]
         next_try = min(until, now + PROBE_AFTER_S)
-        self._states[credential_id, model] = Cooldown(until, next_try, reason, status, message, level)
+        states[model] = Cooldown(until, next_try, reason, status, message, level)
 
-    def released(self, credential_id: str, model: str) -> None:
-        """The probe ended without telling anything (the client left): another may try."""
+    def released(self, credential_id: str, model: str, asker: object) -> None:
+        """A request ended that says nothing, or has been judged: if it was the probe, another may follow."""
         for state in self._of(credential_id, model):
-            state.probing = False
+            if state.prober is asker:
+                state.prober = None
 
-    def succeeded(self, credential_id: str, model: str) -> None:
-        """It served a request: whatever was held against it is over."""
-        self._states.pop((credential_id, model), None)
-        self._states.pop((credential_id, ALL_MODELS), None)
+    def succeeded(self, credential_id: str, model: str, asker: object) -> None:
+        """It served a request: what was held against it is over, but for what has come since that request began."""
+        states = self._states.get(credential_id)
+        if states is None:
+            return
+        now = self._clock()
+        for key in (model, ALL_MODELS):
+            state = states.get(key)
+            if state and (state.prober is asker or now >= state.until_s):
+                del states[key]
+                self.changes += 1
+        if not states:
+            del self._states[credential_id]
 
     def clear(self, credential_id: str | None = None) -> list[str]:
         """Forget the cooldowns of a credential, or all. Returns the models that were sidelined."""
-        keys = [key for key in self._states if credential_id in (None, key[0])]
-        for key in keys:
-            del self._states[key]
-        return [model for _, model in keys]
+        ids = list(self._states) if credential_id is None else [credential_id]
+        self.changes += 1
+        return [model for one in ids for model in self._states.pop(one, ())]
 
-    def _of(self, credential_id: str, model: str) -> Iterator[Cooldown]:
-        for key in ((credential_id, model), (credential_id, ALL_MODELS)):
-            if state := self._states.get(key):
-                yield state
+    def _of(self, credential_id: str, model: str) -> list[Cooldown]:
+        states = self._states.get(credential_id)
+        if not states:
+            return []
+        return [state for key in {model, ALL_MODELS} if (state := states.get(key))]
 
-    def dump(self) -> list[dict[str, Any]]:
-        """What is not over, as JSON values."""
+    def dump(self) -> list[SavedCooldown]:
+        """What is not over."""
         now = self._clock()
         return [
-            {"credential": credential_id, "model": model, **asdict(state), "probing": False}
-            for (credential_id, model), state in self._states.items()
+            SavedCooldown(
+                credential_id,
+                model,
+                state.until_s,
+                state.next_try_s,
+                state.reason,
+                state.status,
+                state.message,
+                state.level,
+            )
+            for credential_id, states in self._states.items()
+            for model, state in states.items()
             if state.until_s > now
         ]
 
-    def load(self, entries: list[dict[str, Any]]) -> None:
-        """Take over what `dump` gave. Raises ValueError for anything else."""
-        try:
-            for entry in entries:
-                values = {name: entry[name] for name in Cooldown.__slots__}
-                self._states[str(entry["credential"]), str(entry["model"])] = Cooldown(**values)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a list of cooldowns: {error!r}") from None
+    def load(self, saved: Sequence[SavedCooldown]) -> None:
+        """Take over what `dump` gave, but for what is over by now."""
+        now = self._clock()
+        for entry in saved:
+            if entry.until_s > now:
+                until = min(entry.until_s, now + MAX_COOLDOWN_S)
+                self._states.setdefault(entry.credential, {})[entry.model] = Cooldown(
+                    until,
+                    min(entry.next_try_s, until, now + PROBE_AFTER_S),
+                    entry.reason,
+                    entry.status,
+                    entry.message,
+                    entry.level,
+                )

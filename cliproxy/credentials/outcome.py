@@ -1,60 +1,76 @@
-"""What a failed attempt means: whose fault it was, whether another credential may do better, and what follows for this one.
+"""What a failed attempt means: whose fault it was, whether another credential may do better, and what follows.
 
-One table in one place. `judge` goes through it from the most to the least specific; the first row that fits counts.
+One table in one place. `judge` goes through it from the top; the first row that fits counts.
 
-| fault | whose | sidelined | another one? |
+| failure | whose fault | sidelined | another one? |
 |---|---|---|---|
 | a rule of `request-scoped-errors` | as it says | as it says, 60 s at least | as it says |
 | no connection | transient | backoff | yes |
-| too slow, cut off, garbled, empty | transient | transient cooldown | yes |
-| 400, 401 `invalid_grant` | credential | 30 min, all models | yes |
-| 400, 404, 422 "model not supported" | model | 12 h | yes |
+| cut off before its end | transient | none | yes |
+| too slow, garbled, empty | transient | transient cooldown | yes |
 | Cloudflare's challenge page | transient | backoff, 10 s at least | yes |
-| 401 | credential | 30 min, all models | after a refresh, else yes |
-| 402, 403 | credential | 30 min | yes |
-| 404 | model | 12 h; none for token counts and lost items | yes; no for lost items |
-| 429, or a quota's words in another status | quota | the upstream's hint, else backoff; all models when the quota is the account's | yes |
+| 400, 401 `invalid_grant` | credential | 30 min, all models | yes |
+| 400, 403 that speak of the key, its account or its place | credential | 30 min, all models | yes |
+| 402 | credential | 30 min | yes |
+| 429 of Claude's fast mode, an extra of the request | request | none | no |
+| 429, or a quota's words in another status | quota | hint, else backoff; all models where the account's | yes |
 | context too long | context | none | no |
-| 400, 409, 413, 415, 422, or a request's words | request | none | no |
+| 400, 403, 404, 422 "model not supported" | model | 12 h | yes |
+| a request fault's code | request | none | no |
+| 401 | credential | 30 min, all models | yes |
+| 403 | credential | 30 min | yes |
+| 404 of an item that was not kept | request | none | no |
+| 404 | model | 12 h | yes |
+| 400, 409, 413, 415, 422, or a request fault's type | request | none | no |
 | 408, 5xx and anything else | transient | transient cooldown | yes |
+
+With `disable-cooling` only rules sideline. A failed token count says little about generating: only the credential's
+own faults and its quota count.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from cliproxy.config.schema import ErrorRule
 from cliproxy.credentials.hints import is_account_wide, reset_after_s
-from cliproxy.wire.errors import ClientFault, GatewayError, UpstreamRefused, UpstreamUnreachable
+from cliproxy.wire.errors import ClientFault, GatewayError, UpstreamCut, UpstreamRefused, UpstreamUnreachable
 
 Fault = Literal["request", "context", "model", "credential", "quota", "transient"]
 
 HALF_HOUR_S = 1800.0
 TWELVE_HOURS_S = 43200.0
+DAY_S = 86400.0
 TRANSIENT_S = 60.0
 RULE_S = 60.0
 CHALLENGE_S = 10.0
 
+REQUEST_STATUSES = frozenset({400, 409, 413, 415, 422})
+_SPOKEN_FOR = REQUEST_STATUSES | {401, 404}
+"""With these a quota's words are quoted ones."""
 REQUEST_CODES = frozenset(
     {
-        "cyber_policy", "context_length_exceeded", "message_too_big", "string_above_max_length", "invalid_prompt",
-        "invalid_value", "unsupported_value", "invalid_request_error", "previous_response_not_found",
+        "cyber_policy", "message_too_big", "string_above_max_length", "invalid_prompt", "invalid_value",
+        "unsupported_value", "previous_response_not_found",
     }
 )  # fmt: skip
 REQUEST_KINDS = frozenset({"invalid_request", "invalid_request_error", "bad_request_error", "invalid_prompt"})
-_QUOTA_WORDS = (
-    "usage_limit_reached",
-    "insufficient_quota",
-    "quota_exceeded",
-    "model is at capacity",
-    "free-usage-exhausted",
-)
-_MODEL_WORDS = ("model_not_supported", "model not supported", "is not supported for this model", "unsupported model",
-                "model is not supported", "does not support this model", "model_not_found", "not available for your")  # fmt: skip
-_CONTEXT_WORDS = ("context_length_exceeded", "context_too_large", "maximum context length", "prompt is too long",
-                  "input token count exceeds", "context window")  # fmt: skip
+"""Some vendors give these to refused keys and unknown models too, so they count only where no status says more."""
+
+_ACCOUNT_QUOTAS = ("usage_limit_reached", "insufficient_quota", "free-usage-exhausted")
+_QUOTAS = (*_ACCOUNT_QUOTAS, "quota_exceeded", "model is at capacity")
+_KEY_WORDS = (
+    "api key not valid", "api_key_invalid", "api key expired", "credit balance is too low", "bad-credentials",
+    "billing_hard_limit_reached", "organization has been disabled", "user location is not supported",
+)  # fmt: skip
+_MODEL_WORDS = (
+    "model_not_supported", "model not supported", "model is not supported", "is not supported for this model",
+    "unsupported model", "does not support this model", "model_not_found", "not available for your",
+)  # fmt: skip
+_CONTEXT_CODES = frozenset({"context_length_exceeded", "context_too_large"})
+_CONTEXT_WORDS = ("maximum context length", "prompt is too long", "input token count", "context window")
 _LOST_ITEM_WORDS = ("not persisted", "item with id")
-_CHALLENGE_WORDS = ("just a moment", "cf-chl", "cloudflare", "attention required")
+_CHALLENGE_WORDS = (b"just a moment", b"cf-chl", b"cloudflare", b"attention required")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +87,6 @@ class Outcome:
     """The shortest backoff."""
     all_models: bool = False
     """Sideline the whole credential, not only this model."""
-    refreshes: bool = False
-    """A fresh token may mend it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,89 +98,118 @@ class Terms:
     """Cooldown after a transient failure; None: none."""
     cools: bool = True
     """False: `disable-cooling`; only rules sideline."""
+    account_quotas: bool = True
+    """False: a used-up quota is the model's, even where it is said to be the account's."""
+
+
+_REQUEST = Outcome("request", tries_next=False, sidelines=False)
+_CONTEXT = Outcome("context", tries_next=False, sidelines=False)
+_MODEL = Outcome("model", tries_next=True, sidelines=True, seconds=TWELVE_HOURS_S)
+_CREDENTIAL = Outcome("credential", tries_next=True, sidelines=True, seconds=HALF_HOUR_S)
+_ACCOUNT = replace(_CREDENTIAL, all_models=True)
+_BACKOFF = Outcome("transient", tries_next=True, sidelines=True)
+_CHALLENGE = replace(_BACKOFF, at_least_s=CHALLENGE_S)
+_CUT = replace(_BACKOFF, sidelines=False)
 
 
 def judge(error: GatewayError, terms: Terms, now_s: float, *, counting: bool = False) -> Outcome:
     """Judge a failed attempt. counting: it only counted tokens."""
-    outcome = _by_rule(error, terms.rules) or _by_table(error, terms, now_s, counting)
-    if not terms.cools and outcome.sidelines and not _by_rule(error, terms.rules):
-        return Outcome(outcome.fault, outcome.tries_next, sidelines=False, refreshes=outcome.refreshes)
+    outcome = _by_table(error, terms, now_s)
+    if rule := _rule_for(error, terms.rules):
+        return _as_ruled(rule, outcome)
+    if outcome.sidelines and (
+        not terms.cools
+        or (outcome.fault == "transient" and terms.transient_s is None)
+        or (counting and outcome.fault in ("model", "transient"))
+    ):
+        return replace(outcome, sidelines=False)
     return outcome
 
 
-def _by_rule(error: GatewayError, rules: Iterable[ErrorRule]) -> Outcome | None:
-    if not isinstance(error, UpstreamRefused):
+def _rule_for(error: GatewayError, rules: Iterable[ErrorRule]) -> ErrorRule | None:
+    if not rules or not isinstance(error, UpstreamRefused):
         return None
     body = error.body.decode("utf-8", "replace") or error.message
     for rule in rules:
-        if rule.status != error.status:
-            continue
-        told = any(text in body for text in rule.match) or any(e.search(body) for e in rule.match_regexr)
-        if told or not (rule.match or rule.match_regexr):
-            cools = rule.action.endswith("-and-cooldown")
-            goes_on = rule.action.startswith("continue")
-            return Outcome("transient" if goes_on else "request", goes_on, cools, RULE_S if cools else None)
+        if rule.status == error.status and (
+            not (rule.match or rule.match_regexr)
+            or any(text in body for text in rule.match)
+            or any(expression.search(body) for expression in rule.match_regexr)
+        ):
+            return rule
     return None
 
 
-def _by_table(error: GatewayError, terms: Terms, now_s: float, counting: bool) -> Outcome:
-    transient = Outcome("transient", True, terms.transient_s is not None, terms.transient_s)
+def _as_ruled(rule: ErrorRule, outcome: Outcome) -> Outcome:
+    goes_on = rule.action.startswith("continue")
+    if not rule.action.endswith("-and-cooldown"):
+        return Outcome("transient" if goes_on else "request", goes_on, sidelines=False)
+    if not outcome.sidelines or outcome.fault == "transient":
+        return Outcome("credential", goes_on, sidelines=True, seconds=max(outcome.seconds or 0.0, RULE_S))
+    seconds = None if outcome.seconds is None else max(outcome.seconds, RULE_S)
+    return replace(outcome, tries_next=goes_on, seconds=seconds, at_least_s=RULE_S)
+
+
+def _by_table(error: GatewayError, terms: Terms, now_s: float) -> Outcome:
     if isinstance(error, ClientFault):
-        return Outcome("request", False, False)
+        return _REQUEST
     if isinstance(error, UpstreamUnreachable):
-        return Outcome("transient", True, True)
-    if not isinstance(error, UpstreamRefused):
-        return transient
-    return _by_words(error, now_s) or _by_status(error, now_s, counting) or transient
+        return _BACKOFF
+    if isinstance(error, UpstreamCut):
+        return _CUT
+    if isinstance(error, UpstreamRefused):
+        words = " ".join(filter(None, (error.code, error.kind, error.message))).lower()
+        found = _by_words(error, words, terms, now_s) or _by_status(error, words)
+        if found:
+            return found
+    return Outcome("transient", tries_next=True, sidelines=True, seconds=terms.transient_s)
 
 
-def _by_words(error: UpstreamRefused, now_s: float) -> Outcome | None:
-    """Rows that go by what the upstream said."""
-    status, words = error.status, _words(error)
+def _by_words(error: UpstreamRefused, words: str, terms: Terms, now_s: float) -> Outcome | None:
+    """The rows down to a request fault's code: they go by what the upstream said beside the status."""
+    status, codes = error.status, {error.code, error.kind}
+    if status in (403, 429, 503) and _is_challenge(error.body):
+        return _CHALLENGE
     if status in (400, 401) and "invalid_grant" in words:
-        return Outcome("credential", True, True, HALF_HOUR_S, all_models=True)
-    if status in (400, 403, 404, 422) and any(word in words for word in _MODEL_WORDS):
-        return Outcome("model", True, True, TWELVE_HOURS_S)
-    if status in (403, 429, 503) and "<html" in words and any(word in words for word in _CHALLENGE_WORDS):
-        return Outcome("transient", True, True, at_least_s=CHALLENGE_S)
-    if status == 429 or (status != 401 and any(word in words for word in _QUOTA_WORDS)):
-        return _quota(error, now_s)
-    if any(word in words for word in _CONTEXT_WORDS):
-        return Outcome("context", False, False)
-    return None
+        return _ACCOUNT
+    if status in (400, 403) and any(text in words for text in _KEY_WORDS):
+        return _ACCOUNT
+    if status == 402:
+        return _CREDENTIAL
+    if status == 429 and "fast mode" in words:
+        return _REQUEST
+    if status == 429 or (status not in _SPOKEN_FOR and any(text in words for text in _QUOTAS)):
+        return _quota(error, words, terms, now_s)
+    if not codes.isdisjoint(_CONTEXT_CODES):
+        return _CONTEXT
+    if status in REQUEST_STATUSES and any(text in words for text in _CONTEXT_WORDS):
+        return _CONTEXT
+    if status in (400, 403, 404, 422) and any(text in words for text in _MODEL_WORDS):
+        return _MODEL
+    return None if codes.isdisjoint(REQUEST_CODES) else _REQUEST
 
 
-def _by_status(error: UpstreamRefused, now_s: float, counting: bool) -> Outcome | None:
-    status = error.status
-    if (
-        status == 401
-        and error.code != "bad-credentials"
-        and error.kind in REQUEST_KINDS - {"invalid_request_error"}
-    ):
-        return Outcome("request", False, False)
-    match status:
+def _by_status(error: UpstreamRefused, words: str) -> Outcome | None:
+    match error.status:
         case 401:
-            return Outcome("credential", True, True, HALF_HOUR_S, all_models=True, refreshes=True)
-        case 402 | 403:
-            return Outcome("credential", True, True, HALF_HOUR_S)
+            return _ACCOUNT
+        case 403:
+            return _CREDENTIAL
         case 404:
-            if any(word in _words(error) for word in _LOST_ITEM_WORDS):
-                return Outcome("request", False, False)
-            return Outcome("model", True, not counting, TWELVE_HOURS_S)
-        case 400 | 409 | 413 | 415 | 422:
-            return Outcome("request", False, False)
-        case _:
-            if error.code in REQUEST_CODES or error.kind in REQUEST_KINDS:
-                return Outcome("request", False, False)
-            return None
+            return _REQUEST if any(text in words for text in _LOST_ITEM_WORDS) else _MODEL
+        case status:
+            is_request = status in REQUEST_STATUSES or not REQUEST_KINDS.isdisjoint({error.code, error.kind})
+            return _REQUEST if is_request else None
 
 
-def _quota(error: UpstreamRefused, now_s: float) -> Outcome:
-    hints = [error.retry_after_s, reset_after_s(error.headers, error.body, now_s)]
-    seconds = max((hint for hint in hints if hint is not None), default=None)
-    return Outcome("quota", True, True, seconds, all_models=is_account_wide(error.headers, error.body))
+def _quota(error: UpstreamRefused, words: str, terms: Terms, now_s: float) -> Outcome:
+    seconds = reset_after_s(error.headers, error.body, now_s, error.retry_after_s)
+    if seconds is None and "free-usage-exhausted" in words:
+        seconds = DAY_S
+    of_account = is_account_wide(error.headers) or any(text in words for text in _ACCOUNT_QUOTAS)
+    return Outcome("quota", True, True, seconds, all_models=of_account and terms.account_quotas)
 
 
-def _words(error: UpstreamRefused) -> str:
-    body = error.body[:20_000].decode("utf-8", "replace")
-    return " ".join(filter(None, (error.code, error.kind, error.message, body))).lower()
+def _is_challenge(body: bytes) -> bool:
+    page = body[:20_000].lower()
+    return b"<html" in page and any(words in page for words in _CHALLENGE_WORDS)

@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import Any
 
 MAX_INDEX_DIGITS = 4
@@ -67,7 +68,7 @@ class _Query:
 
     alternatives: tuple[tuple[_Term, ...], ...]
     """One of these must hold, with all its terms."""
-    all: bool
+    every: bool
     """Not only the first one that fits."""
 
     def fitting(self, container: Any) -> Iterator[int]:
@@ -76,7 +77,7 @@ class _Query:
         for index, element in enumerate(container):
             if any(all(term.holds(element) for term in terms) for terms in self.alternatives):
                 yield index
-                if not self.all:
+                if not self.every:
                     return
 
 
@@ -159,7 +160,7 @@ def put(document: Any, place: Place, value: Any) -> bool:
 
     Returns False, with nothing changed, where the place cannot be: an array has no names.
     """
-    for key, following in zip(place, place[1:], strict=False):
+    for key, following in pairwise(place):
         child = _child(document, key)
         if not isinstance(child, dict | list):
             child = {} if following.index is None else []
@@ -174,13 +175,13 @@ def remove(document: Any, place: Place) -> bool:
     *way, last = place
     for key in way:
         document = _child(document, key)
-    if isinstance(document, list) and document and last.index == -1:
-        document.pop()
+    if isinstance(document, dict):
+        return document.pop(last.name, _MISSING) is not _MISSING
+    # -1 is the last element for Python too.
+    if isinstance(document, list) and last.index is not None and last.index < len(document) > 0:
+        del document[last.index]
         return True
-    if _child(document, last) is _MISSING:
-        return False
-    del document[last.index if isinstance(document, list) else last.name]
-    return True
+    return False
 
 
 def _child(container: Any, key: Key) -> Any:
@@ -236,7 +237,7 @@ def _parse_name(written: str, text: str) -> Key | _Each:
     if written == "#":
         return _Each.EACH
     if written[0] in "#@!{[" or re.search(r"[*?|]", _ESCAPED.sub("", written)):
-        raise PathError(f"{text!r} is not understood at {written!r} (write \\ before a character that is part of a name)")
+        raise PathError(f"{text!r} is not understood at {written!r} (a \\ makes a character part of a name)")
     name = _ESCAPED.sub(r"\1", written)
     if written[0] == ":":
         return Key(name[1:])
@@ -266,7 +267,7 @@ def _parse_query(text: str, start: int) -> tuple[_Query, int]:
         terms: tuple[tuple[_Term, ...], ...] = ((),)
     else:
         terms = tuple(tuple(_parse_term(words, text) for words in words_of) for words_of in alternatives)
-    return _Query(terms, every), end + every
+    return _Query(terms, every), end + int(every)
 
 
 def _parse_term(words: list[str], text: str) -> _Term:

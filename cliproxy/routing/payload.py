@@ -89,7 +89,8 @@ class _Body:
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._raw = _members(json.dumps(json.loads_object(body, "the body")))
         self._decoded: dict[str, Any] = {}
-        self._written: set[str] = set()
+        # Not a set: new members must come in the same order each time, or prompt caches are lost.
+        self._written: dict[str, None] = {}
 
     @property
     def is_changed(self) -> bool:
@@ -108,7 +109,7 @@ class _Body:
         document = self._at(path)
         for place in path.places(document):
             if put(document, place, json.loads(value)):
-                self._written.add(path.root)
+                self._written[path.root] = None
 
     def write_default(self, path: JsonPath, value: bytes, source: "_Body") -> None:
         """Write where `source` has nothing; there too, so that a later default leaves it alone."""
@@ -117,20 +118,22 @@ class _Body:
                 continue
             for body in (self,) if source is self else (self, source):
                 if put(body._at(path), place, json.loads(value)):
-                    body._written.add(path.root)
+                    body._written[path.root] = None
 
     def remove(self, path: JsonPath) -> None:
         document = self._at(path)
         # From the last one, so that the indexes of the others still hold.
         for place in reversed(path.places(document)):
             if remove(document, place):
-                self._written.add(path.root)
+                self._written[path.root] = None
 
     def encode(self) -> bytes:
         members = dict(self._raw)
         for name in self._written:
-            members.pop(name, None) if name not in self._decoded else None
-        members |= {name: msgspec.Raw(json.dumps(self._decoded[name])) for name in self._decoded if name in self._written}
+            if name in self._decoded:
+                members[name] = msgspec.Raw(json.dumps(self._decoded[name]))
+            else:
+                members.pop(name, None)
         return msgspec.json.encode(members)
 
 
@@ -210,8 +213,8 @@ def _rules(
         try:
             selectors = tuple(_Selector.of(selector) for selector in rule.models)
             changes = tuple((_writable(path), _json_of(value, raw)) for path, value in params.items())
-        except PathError as error:
-            logger.warning("payload: rule %d of %s is left out: the path %s", number, section, error)
+        except (PathError, TypeError) as error:
+            logger.warning("payload: rule %d of %s is left out: %s", number, section, error)
         else:
             yield _Rule(action, selectors, changes)
 
@@ -224,11 +227,15 @@ def _writable(text: str) -> JsonPath:
 
 
 def _json_of(value: Any, raw: bool) -> bytes:
+    """Raises TypeError for what YAML can say and JSON cannot."""
     return value.encode() if raw and isinstance(value, str) else json.dumps(value)
 
 
 def _conditions(conditions: Iterable[Mapping[str, Any]]) -> tuple[tuple[JsonPath, Any], ...]:
-    return tuple((JsonPath(path), value) for condition in conditions for path, value in condition.items())
+    # By way of JSON: a date in YAML is text in a body.
+    return tuple(
+        (JsonPath(path), json.loads(json.dumps(value))) for condition in conditions for path, value in condition.items()
+    )
 
 
 def _has_header(headers: Mapping[str, str], name: str, pattern: str) -> bool:

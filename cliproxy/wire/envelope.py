@@ -10,6 +10,7 @@ from cliproxy.wire import json
 from cliproxy.wire.model import Carrier, Format
 
 _PREFIX = "cpx1"
+_MARK = f'"{_PREFIX}'.encode()
 
 _decode = msgspec.json.Decoder(tuple[Format, Literal["signature", "redacted", "encrypted"], str, str | None]).decode
 
@@ -33,3 +34,8 @@ def unseal(text: str) -> Carrier | None:
         return Carrier(*_decode(content))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         return None
+
+
+def holds_sealed(body: bytes) -> bool:
+    """Whether JSON may hold what `seal` made. False is certain, and cheap."""
+    return _MARK in body

@@ -155,7 +155,10 @@ def text_of(holder: Json, key: str) -> str:
 
 
 def integer_of(holder: Json, key: str) -> int | None:
+    """A whole number; JavaScript's `5.0` is one."""
     found = holder.get(key)
+    if isinstance(found, float) and found.is_integer():
+        return int(found)
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 

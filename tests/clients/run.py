@@ -7,6 +7,7 @@ judgement of a row are the harness's (`../shared/harness/clients`, or `CLIPROXY_
 import argparse
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -27,6 +28,8 @@ ROW_LIMIT_S = 120
 TOLD_LINES = 12
 """How much of each log is shown where something failed."""
 
+_IMAGE = re.compile("iVBORw0KGgo|/9j/")  # how PNG and JPEG begin in base64
+
 Group = tuple[str, str]
 """Clients and cases: each of these clients in each of these cases."""
 
@@ -37,16 +40,16 @@ ROWS: dict[str, tuple[Group, ...]] = {
         # Its own format, then the others; likewise below.
         ("claude qwen-anthropic sdk-anthropic sdk-anthropic-stream", "text tool"),
         ("claude sdk-anthropic-stream", "parallel think"),
-        ("codex codex-lite", "tool write read-image think"),
-        ("gemini qwen qwen-gemini", "tool think"),
+        ("codex codex-lite", "tool write think"),
+        ("gemini qwen qwen-gemini", "tool read-image think"),
         ("sdk-chat sdk-responses sdk-gemini", "tool"),
         ("sdk-chat-stream sdk-responses-stream sdk-gemini-stream", "parallel think"),
     ),
     "openai-chat": (
         ("qwen sdk-chat sdk-chat-stream", "text tool"),
         ("qwen sdk-chat-stream", "parallel think"),
-        ("claude codex codex-lite", "tool write read-image think"),
-        ("gemini", "tool think"),
+        ("codex codex-lite", "tool write think"),
+        ("claude gemini", "tool read-image think"),
         ("sdk-responses sdk-anthropic sdk-gemini", "tool"),
         ("sdk-responses-stream sdk-anthropic-stream sdk-gemini-stream", "parallel think"),
     ),
@@ -54,16 +57,15 @@ ROWS: dict[str, tuple[Group, ...]] = {
         # codex-builtin tries a WebSocket first.
         ("codex codex-lite codex-builtin sdk-responses sdk-responses-stream", "text tool"),
         ("codex codex-lite sdk-responses-stream", "parallel think"),
-        ("claude", "tool write read-image think"),
-        ("gemini", "tool think"),
+        ("claude gemini", "tool read-image think"),
         ("sdk-chat sdk-anthropic sdk-gemini", "tool"),
         ("sdk-chat-stream sdk-anthropic-stream sdk-gemini-stream", "parallel think"),
     ),
     "gemini": (
         ("gemini qwen-gemini sdk-gemini sdk-gemini-stream", "text tool"),
         ("gemini sdk-gemini-stream", "parallel think"),
-        ("claude codex codex-lite", "tool write read-image think"),
-        ("qwen qwen-anthropic", "tool think"),
+        ("codex codex-lite", "tool write think"),
+        ("claude qwen qwen-anthropic", "tool read-image think"),
         ("sdk-chat sdk-responses sdk-anthropic", "tool"),
         ("sdk-chat-stream sdk-responses-stream sdk-anthropic-stream", "parallel think"),
     ),
@@ -98,14 +100,15 @@ class Run:
         self._check("the gateway logs no error", complaints[-TOLD_LINES:])
 
     def check_upstream(self) -> None:
-        """What the mock saw of credentials: the gateway's for its format, and never the client's."""
-        print("\nall upstreams")
+        """What the rows do not look at: credentials, and whether images arrived with the tool results."""
+        print("\nall upstreams", flush=True)
         requests = mock_log(self.mock_url)
         leaking = [seen for seen in requests if self.client_key in json.dumps(seen)]
         self._check("the client's key goes to none", [f"{seen['method']} {seen['path']}" for seen in leaking])
         asked = [seen for seen in requests if seen.get("fmt")]
         foreign = [f"{seen['method']} {seen['path']}" for seen in asked if not _has_credential(seen)]
         self._check("each sees its own credential", foreign if asked else ["no request arrived"])
+        self._check("images arrive", _lost_images(asked))
 
     def _check(self, claim: str, objections: Sequence[str]) -> None:
         self._count(not objections)
@@ -178,6 +181,16 @@ def _has_credential(seen: dict[str, Any]) -> bool:
     if format_ in ("chat", "responses"):
         format_ = f"openai-{format_}"
     return any(credential(format_) in value for _, value in seen["headers"])
+
+
+def _lost_images(requests: Sequence[dict[str, Any]]) -> list[str]:
+    """The files of `read-image` rows in none of whose requests an image was found."""
+    arrived: dict[str, bool] = {}
+    for seen in requests:
+        file = seen["directive"].get("file", "")
+        if file.endswith(".png"):
+            arrived[file] = arrived.get(file, False) or bool(_IMAGE.search(json.dumps(seen["body"])))
+    return [file for file, found in arrived.items() if not found]
 
 
 def _find_harness() -> Path | None:

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -128,6 +127,6 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -
         try:
             with _direct.open(url, timeout=5):
                 return
-        except urllib.error.URLError:
+        except OSError:
             time.sleep(0.1)
     raise RuntimeError(f"{process.args} does not answer at {url}:\n{log.read_text('utf-8', 'replace')[-3000:]}")

@@ -1,23 +1,13 @@
-"""Errors of Chat Completions: an upstream's body → UpstreamRefused, GatewayError → OpenAI's envelope."""
+"""Errors of Chat Completions: what an upstream's refusal says, and how the gateway's own are said."""
 
-import html
-import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
+from cliproxy.wire import upstream_error
 from cliproxy.wire.errors import GatewayError, UpstreamRefused
-from cliproxy.wire.json import dumps_text, loads
 from cliproxy.wire.model import Json
 
-MAX_MESSAGE_CHARS = 2000
-
-_IN_STREAM_STATUS = 502
-"""For an error in a stream that says nothing of its kind."""
-
-_STATUS_BY_WORD = {
+_STATUSES: dict[str, int] = {
     "invalid_request_error": 400,
     "badrequesterror": 400,
     "context_length_exceeded": 400,
@@ -41,8 +31,9 @@ _STATUS_BY_WORD = {
     "service_unavailable": 503,
     "timeout": 504,
 }
+"""Status of an error that came inside a stream, where no HTTP status tells: OpenAI's words and compatible servers'."""
 
-_WORDS_BY_STATUS: dict[int, tuple[str, str | None]] = {
+_WORDS: dict[int, tuple[str, str | None]] = {
     401: ("authentication_error", "invalid_api_key"),
     402: ("insufficient_quota", "insufficient_quota"),
     403: ("permission_error", "insufficient_quota"),
@@ -50,146 +41,29 @@ _WORDS_BY_STATUS: dict[int, tuple[str, str | None]] = {
     408: ("request_timeout", "request_timeout"),
     429: ("rate_limit_error", "rate_limit_exceeded"),
 }
+"""Type and code for a status."""
 _CLIENT_WORDS = ("invalid_request_error", None)
 _SERVER_WORDS = ("server_error", "internal_server_error")
 
-_TYPES = frozenset(
-    {
-        *(kind for kind, _ in _WORDS_BY_STATUS.values()),
-        "invalid_request_error",
-        "server_error",
-        "not_found_error",
-    }
-)
+_TYPES = frozenset({*(kind for kind, _ in _WORDS.values()), "invalid_request_error", "server_error", "not_found_error"})
 """OpenAI's own type words; another vendor's says nothing to a client of this format."""
-
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_UNSEEN = re.compile(r"<(script|style)\b.*?</\1>", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<[!/a-zA-Z][^>]*>")
-_WAIT = re.compile(r"(?:try again in|retry after|retry in)\s+((?:\d+(?:\.\d+)?\s*[a-z]+[\s,]*)+)", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|h|m|s)", re.IGNORECASE)
-_SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> UpstreamRefused:
-    """What an upstream's error status means. headers: lower-case names. body: anything at all."""
-    try:
-        payload: Any = loads(body)
-    except (ValueError, RecursionError):
-        payload = body.decode("utf-8", "replace")
-    error = error_of(payload, status)
-    error.headers, error.body = dict(headers), body
-    stated = _retry_after(headers)
-    if stated is not None:
-        error.retry_after_s = stated
-    return error
+    """Read an answer with an error status, whatever its body is. `headers` have lower-case names."""
+    error = upstream_error.read(upstream_error.read_body(body), status, _STATUSES)
+    return upstream_error.answered(error, headers, body)
 
 
-def error_of(payload: Any, status: int | None = None) -> UpstreamRefused:
-    """The error that a decoded body or a stream's event states.
-
-    payload: OpenAI's envelope or what stands in it, what compatible servers send instead of it, or text.
-    status: None where there was none, as in a stream; then the payload's own words decide.
-    """
-    detail = _detail(payload)
-    code, kind, param = detail.get("code"), detail.get("type"), detail.get("param")
-    if status is None:
-        status = _stated_status(detail)
-    message = _plain(_message(detail)) or f"the upstream answered {_status_words(status)}"
-    return UpstreamRefused(
-        message,
-        status=status,
-        code=str(code) if isinstance(code, str | int) and not isinstance(code, bool) else None,
-        kind=kind if isinstance(kind, str) else None,
-        param=param if isinstance(param, str) else None,
-        retry_after_s=_wait_in(message) if status in (429, 503) else None,
-    )
+def streamed_error(payload: Any) -> UpstreamRefused:
+    """Read an `error` in a stream, or an error body that was sent with status 200."""
+    return upstream_error.read(payload, None, _STATUSES)
 
 
 def encode_error(error: GatewayError) -> tuple[int, Json]:
-    """The HTTP status and OpenAI's error body."""
-    kind, code = _WORDS_BY_STATUS.get(error.status, _SERVER_WORDS if error.status >= 500 else _CLIENT_WORDS)
+    """The HTTP status and the body, which is also the data of an error in a stream."""
+    kind, code = _WORDS.get(error.status, _SERVER_WORDS if error.status >= 500 else _CLIENT_WORDS)
     if error.kind in _TYPES:
         kind = error.kind
-    envelope = {"message": error.message, "type": kind, "param": error.param, "code": error.code or code}
-    return error.status, {"error": envelope}
-
-
-def _detail(payload: Any) -> Json:
-    """The object that describes the error, however it is wrapped."""
-    if isinstance(payload, list) and payload:  # Google's compatibility layer
-        payload = cast("list[Any]", payload)[0]
-    if isinstance(payload, str):
-        return {"message": payload}
-    if not isinstance(payload, dict):
-        return {}
-    detail = cast("Json", payload)
-    inner = detail.get("error")
-    if isinstance(inner, dict):
-        return cast("Json", inner)
-    if isinstance(inner, str) and inner:
-        return {"message": inner, **detail}
-    return detail
-
-
-def _message(detail: Json) -> str:
-    for key in ("message", "detail", "msg", "error_description"):
-        value = detail.get(key)
-        if isinstance(value, str) and value.strip():
-            return value
-        if isinstance(value, list | dict) and value:
-            return dumps_text(value)
-    return ""
-
-
-def _plain(text: str) -> str:
-    """Without markup, on one line, of bearable length. A page of HTML shrinks to its title."""
-    if _TAG.search(text):
-        title = _TITLE.search(text)
-        text = html.unescape(_TAG.sub(" ", title[1] if title else _UNSEEN.sub(" ", text)))
-    return " ".join(text.split())[:MAX_MESSAGE_CHARS]
-
-
-def _stated_status(detail: Json) -> int:
-    for key in ("status", "status_code", "code"):
-        value = detail.get(key)
-        if isinstance(value, str) and value.isdecimal() and len(value) == 3:
-            value = int(value)
-        if isinstance(value, int) and 400 <= value <= 599:
-            return value
-    for key in ("code", "type"):
-        value = detail.get(key)
-        if isinstance(value, str) and value.lower() in _STATUS_BY_WORD:
-            return _STATUS_BY_WORD[value.lower()]
-    return _IN_STREAM_STATUS
-
-
-def _status_words(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from OpenAI's `retry-after-ms` or the standard header's number or date."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        return max(0.0, float(headers["retry-after"]))
-    except KeyError:
-        return None
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
-    except (KeyError, ValueError, OverflowError):
-        return None
-
-
-def _wait_in(message: str) -> float | None:
-    """Seconds, from a message such as "Please try again in 6m0.5s"."""
-    wait = _WAIT.search(message)
-    if wait is None:
-        return None
-    return sum(float(number) * _SECONDS[unit.lower()] for number, unit in _DURATION.findall(wait[1])) or None
+    body = {"message": error.message, "type": kind, "param": error.param, "code": error.code or code}
+    return error.status, {"error": body}

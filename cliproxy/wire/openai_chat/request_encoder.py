@@ -1,41 +1,16 @@
 """`Request` → a Chat Completions body."""
 
-import hashlib
-import re
 from typing import Any
 
-from cliproxy.wire import reasoning
-from cliproxy.wire.model import (
-    Encoded,
-    Json,
-    ModelFacts,
-    OutputFormat,
-    Request,
-    ServerTool,
-    Tool,
-    ToolChoice,
-)
+from cliproxy.wire import openai_settings, reasoning, stand_ins
+from cliproxy.wire.encoding import Encoding
+from cliproxy.wire.model import Encoded, Json, ModelFacts, Request, ServerTool, Tool, ToolChoice
 from cliproxy.wire.names import ToolNames
-from cliproxy.wire.openai_chat.messages import Messages, cache_control
+from cliproxy.wire.openai_chat.conversation_encoder import ConversationEncoder, marked
 from cliproxy.wire.openai_chat.vocabulary import FORMAT
 from cliproxy.wire.schema import as_object
 
-_NAME_LIMIT = 64
-_NAME_CHARS = "a-zA-Z0-9_-"
-
 _MAX_STOPS = 4
-_MAX_USER_CHARS = 64
-
-_SERVICE_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
-
-_ILLEGAL_IN_NAME = re.compile(f"[^{_NAME_CHARS}]")
-
-_CUSTOM_INPUT: Json = {
-    "type": "object",
-    "properties": {"input": {"type": "string"}},
-    "required": ["input"],
-    "additionalProperties": False,
-}
 
 
 def encode_request(request: Request, facts: ModelFacts) -> Encoded:
@@ -44,87 +19,64 @@ def encode_request(request: Request, facts: ModelFacts) -> Encoded:
     Raises UnsupportedContent for content that a chat message or this model cannot take, ClientFault for a
     reasoning level that a chat client asked for and the model does not take.
     """
-    return _Encoder(request, facts).encoded()
+    names = ToolNames(openai_settings.NAME_LIMIT, openai_settings.NAME_CHARS)
+    return _Encoder(Encoding(request, facts, FORMAT, names)).encoded()
 
 
 class _Encoder:
-    def __init__(self, request: Request, facts: ModelFacts) -> None:
-        self._request = request
-        self._facts = facts
-        self._names = ToolNames(_NAME_LIMIT, _NAME_CHARS)
-        self._dropped: dict[str, None] = {}
-        # A client of this format wrote its extensions for a server that it knows; others' servers get none.
-        self._own = request.origin == FORMAT
-        self._body: Json = {"model": facts.name}
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self._request = encoding.request
+        self._facts = encoding.facts
+        self._names = encoding.names
+        self._own = encoding.own
+        self._body: Json = {"model": encoding.facts.name}
 
     def encoded(self) -> Encoded:
-        request = self._request
-        self._body["messages"] = Messages(request, self._facts, self._names, self._dropped).encoded()
-        self._tools()
-        self._max_tokens()
-        self._sampling()
-        self._reasoning()
-        self._output(request.output)
-        self._settings()
-        self._identity()
-        self._body["stream"] = request.stream
-        if request.stream:
+        self._body["messages"] = ConversationEncoder(self._encoding).messages()
+        self._write_tools()
+        self._write_sampling()
+        self._write_reasoning()
+        self._write_output()
+        self._write_settings()
+        self._write_account()
+        self._body["stream"] = self._request.stream
+        if self._request.stream:
             self._body["stream_options"] = {"include_usage": True}
-        for name, value in request.extras.items():
-            if self._own:
-                self._body.setdefault(name, value)
-            else:
-                self._drop(name, "Chat Completions has nothing like it")
-        return Encoded(self._body, list(self._dropped), self._names.restored)
+        self._encoding.write_extras(self._body, "Chat Completions has nothing like it")
+        return self._encoding.encoded(self._body)
 
     # ------------------------------------------------------------ tools
 
-    def _tools(self) -> None:
-        request, choice = self._request, self._request.tool_choice
-        offered = request.tools
-        if choice is not None and choice.mode == "allowed" and not self._own:
-            # Compatible servers do not know `allowed_tools`, but a tool that is not offered is not called.
-            offered = [tool for tool in offered if isinstance(tool, ServerTool) or tool.name in choice.names]
+    def _write_tools(self) -> None:
+        # Compatible servers do not know `allowed_tools`.
+        offered = self._request.tools if self._own else self._encoding.allowed_tools()
         tools: list[Json] = []
         for tool in offered:
-            if isinstance(tool, ServerTool):
-                tools += self._server_tool(tool)
-            else:
-                tools.append(self._tool(tool))
+            tools += self._server_tool(tool) if isinstance(tool, ServerTool) else [self._tool(tool)]
         if not tools:
             return
         self._body["tools"] = tools
-        self._tool_choice(choice, {tool.name: tool for tool in offered if isinstance(tool, Tool)})
-        if request.parallel_calls is not None:
-            self._body["parallel_tool_calls"] = request.parallel_calls
+        choice = self._tool_choice({tool.name: tool for tool in offered if isinstance(tool, Tool)})
+        if choice is not None:
+            self._body["tool_choice"] = choice
+        if self._request.parallel_calls is not None:
+            self._body["parallel_tool_calls"] = self._request.parallel_calls
 
     def _tool(self, tool: Tool) -> Json:
-        description = tool.description
+        name = self._names.send(tool.name)
         if tool.deferred:
-            self._drop("defer_loading", "all tools are offered at once")
+            self._encoding.drop("defer_loading", "all tools are offered at once")
         if tool.kind == "custom" and self._own:
-            custom = _present(name=self._names.send(tool.name), description=description)
-            if tool.grammar is not None:
-                custom["format"] = _nested_grammar(tool.grammar)
-            return self._marked({"type": "custom", "custom": custom}, tool)
-        schema = as_object(tool.schema)
+            format = None if tool.grammar is None else _nested_grammar(tool.grammar)
+            custom = _present(name=name, description=tool.description, format=format)
+            return marked(self._encoding, {"type": "custom", "custom": custom}, tool.cache)
+        description, schema = tool.description, tool.schema
         if tool.kind == "custom":
             # Few compatible servers know custom tools; a function of one string says the same to all.
-            schema = _CUSTOM_INPUT
-            grammar = (tool.grammar or {}).get("definition")
-            if grammar:
-                description = f"{description or ''}\n\nThe input must match this grammar:\n{grammar}".lstrip()
-        function = _present(
-            name=self._names.send(tool.name), description=description, parameters=schema, strict=tool.strict
-        )
-        return self._marked({"type": "function", "function": function}, tool)
-
-    def _marked(self, entry: Json, tool: Tool) -> Json:
-        if tool.cache is not None and self._own:
-            entry["cache_control"] = cache_control(tool.cache)
-        elif tool.cache is not None:
-            self._drop("cache_control", "compatible servers cache by themselves, strict ones refuse it")
-        return entry
+            description, schema = stand_ins.custom_tool_description(tool), stand_ins.CUSTOM_TOOL_SCHEMA
+        function = _present(name=name, description=description, parameters=as_object(schema), strict=tool.strict)
+        return marked(self._encoding, {"type": "function", "function": function}, tool.cache)
 
     def _server_tool(self, tool: ServerTool) -> list[Json]:
         """An entry for `tools`, where it belongs there at all."""
@@ -137,28 +89,27 @@ class _Encoder:
             location = {"type": "approximate", "approximate": tool.location}
             self._body["web_search_options"] = {"user_location": location} if tool.location else {}
         else:
-            self._drop(f"tool {tool.name}", f"it runs at {tool.origin} and has no counterpart here")
+            self._encoding.drop(f"tool {tool.name}", f"it runs at {tool.origin} and has no counterpart here")
         return []
 
-    def _tool_choice(self, choice: ToolChoice | None, offered: dict[str, Tool]) -> None:
+    def _tool_choice(self, offered: dict[str, Tool]) -> str | Json | None:
+        choice = self._request.tool_choice
         if choice is None:
-            return
+            return None
         if choice.mode == "allowed":
             mode = "required" if choice.required else "auto"
-            if self._own:
-                tools = [self._named(name, offered) for name in choice.names]
-                allowed: Any = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
-                self._body["tool_choice"] = allowed
-            else:
-                self._body["tool_choice"] = mode
-        elif choice.mode != "named":
-            self._body["tool_choice"] = choice.mode
-        elif choice.names and choice.names[0] in offered:
-            self._body["tool_choice"] = self._named(choice.names[0], offered)
-        else:
-            self._drop("tool_choice", "the tool that it names is not offered here")
+            if not self._own:
+                return mode
+            tools = [self._chosen(name, offered) for name in choice.names]
+            return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+        if choice.mode != "named":
+            return choice.mode
+        if choice.names and choice.names[0] in offered:
+            return self._chosen(choice.names[0], offered)
+        self._encoding.drop("tool_choice", "the tool that it names is not offered here")
+        return None
 
-    def _named(self, name: str, offered: dict[str, Tool]) -> Json:
+    def _chosen(self, name: str, offered: dict[str, Tool]) -> Json:
         sent = self._names.send(name)
         if self._own and name in offered and offered[name].kind == "custom":
             return {"type": "custom", "custom": {"name": sent}}
@@ -166,14 +117,29 @@ class _Encoder:
 
     # ------------------------------------------------------------ settings
 
-    def _max_tokens(self) -> None:
-        limit, most = self._request.sampling.max_tokens, self._facts.max_output_tokens
-        if limit is None:
+    def _write_sampling(self) -> None:
+        sampling, max_tokens = self._request.sampling, self._encoding.max_tokens()
+        if max_tokens is not None:
+            self._body[self._max_tokens_field()] = max_tokens
+        stop = sampling.stop
+        if stop is not None and len(stop) > _MAX_STOPS and not self._own:
+            self._encoding.drop("stop", f"only the first {_MAX_STOPS} sequences fit")
+            stop = stop[:_MAX_STOPS]
+        self._body |= _present(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            stop=stop,
+            seed=sampling.seed,
+            presence_penalty=sampling.presence_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            n=self._encoding.candidates(),
+        )
+        logprobs, top_logprobs = sampling.logprobs, sampling.top_logprobs
+        if self._own:
+            self._body |= _present(top_k=sampling.top_k, logprobs=logprobs, top_logprobs=top_logprobs)
             return
-        if most is not None and limit > most:
-            self._drop("max_tokens", f"cut to {most}, the most that {self._facts.name} writes")
-            limit = most
-        self._body[self._max_tokens_field()] = limit
+        self._encoding.drop_settings("OpenAI refuses it", top_k=sampling.top_k)
+        self._encoding.drop_settings("the way back has no place for them", logprobs=logprobs, top_logprobs=top_logprobs)
 
     def _max_tokens_field(self) -> str:
         """`max_tokens` is what every compatible server knows; OpenAI's reasoning models want its successor.
@@ -184,88 +150,57 @@ class _Encoder:
         said = self._own and self._request.raw.get("max_completion_tokens") is not None
         return "max_completion_tokens" if reasons or said else "max_tokens"
 
-    def _sampling(self) -> None:
-        sampling = self._request.sampling
-        stop = sampling.stop
-        if stop is not None and len(stop) > _MAX_STOPS and not self._own:
-            self._drop("stop", f"only the first {_MAX_STOPS} sequences fit")
-            stop = stop[:_MAX_STOPS]
-        self._body |= _present(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            stop=stop,
-            seed=sampling.seed,
-            presence_penalty=sampling.presence_penalty,
-            frequency_penalty=sampling.frequency_penalty,
-            n=sampling.candidates,
-            logprobs=sampling.logprobs,
-            top_logprobs=sampling.top_logprobs,
-        )
-        if sampling.top_k is not None:
-            if self._own:
-                self._body["top_k"] = sampling.top_k
-            else:
-                self._drop("top_k", "OpenAI refuses it")
-
-    def _reasoning(self) -> None:
+    def _write_reasoning(self) -> None:
         setting = reasoning.fit(self._request.reasoning, self._facts, cross=not self._own)
-        if setting is None:
-            return
-        effort = setting.effort
-        if effort is None and setting.budget is not None and setting.budget >= 0:
-            effort = reasoning.effort_of(setting.budget)
+        effort = None if setting is None else openai_settings.effort(setting)
         if effort is not None:
             self._body["reasoning_effort"] = effort
 
-    def _output(self, output: OutputFormat | None) -> None:
+    def _write_output(self) -> None:
+        output = self._request.output
         if output is None:
             return
         if output.kind != "json_schema" or output.schema is None:
             kind = "json_object" if output.kind == "json_schema" else output.kind
             self._body["response_format"] = {"type": kind}
             return
-        name = _ILLEGAL_IN_NAME.sub("_", output.name or "response")[:_NAME_LIMIT]
-        schema = _present(name=name, description=output.description, schema=output.schema, strict=output.strict)
+        schema = _present(
+            name=openai_settings.schema_name(output),
+            description=output.description,
+            schema=output.schema,
+            strict=output.strict,
+        )
         self._body["response_format"] = {"type": "json_schema", "json_schema": schema}
 
-    def _settings(self) -> None:
+    def _write_settings(self) -> None:
         request = self._request
         self._body |= _present(verbosity=request.verbosity, prompt_cache_key=request.cache_key)
         modalities = request.modalities
         if modalities is not None and not self._own:
             if "audio" in modalities:
-                self._drop("modalities", "spoken answers have no counterpart in other formats")
+                self._encoding.drop("modalities", "spoken answers have no counterpart in other formats")
             modalities = [word for word in modalities if word != "audio"]
         if modalities and (self._own or modalities != ["text"]):
             self._body["modalities"] = modalities
         tier = request.service_tier
-        if tier is not None and (self._own or tier in _SERVICE_TIERS):
+        if tier is not None and (self._own or tier in openai_settings.SERVICE_TIERS):
             self._body["service_tier"] = tier
         elif tier is not None:
-            self._drop("service_tier", f"OpenAI has no tier {tier!r}")
+            self._encoding.drop("service_tier", f"OpenAI has no tier {tier!r}")
 
-    def _identity(self) -> None:
+    def _write_account(self) -> None:
         """Who asks, and what is kept of it."""
         request = self._request
-        if request.user is not None:
-            user = request.user
-            if len(user) > _MAX_USER_CHARS and not self._own:
-                # Claude Code's is a JSON object of three ids. What matters is that it stays the same.
-                user = hashlib.sha256(user.encode("utf-8", "replace")).hexdigest()
-            self._body["user"] = user
         if self._own:
-            self._body |= _present(store=request.store, metadata=request.metadata)
+            self._body |= _present(user=request.user, store=request.store, metadata=request.metadata)
             return
+        if request.user is not None:
+            self._body["user"] = openai_settings.short_user(request.user)
         # `store` means another thing in Responses, and OpenAI takes metadata only together with it.
-        if request.store:
-            self._drop("store", "keeps dashboards here, not conversations")
-        if request.metadata:
-            self._drop("metadata", "taken only with store")
-        if request.previous_response_id is not None:
-            self._drop("previous_response_id", "chat servers keep no conversations")
-
-    def _drop(self, what: str, why: str) -> None:
-        self._dropped[f"{what}: {why}"] = None
+        self._encoding.drop_settings("keeps dashboards here, not conversations", store=request.store)
+        self._encoding.drop_settings("taken only with store", metadata=request.metadata)
+        previous = request.previous_response_id
+        self._encoding.drop_settings("chat servers keep no conversations", previous_response_id=previous)
 
 
 def _present(**fields: Any) -> Json:

@@ -29,6 +29,7 @@ from cliproxy.wire.model import (
     Turn,
 )
 from cliproxy.wire.openai_responses.fields import Fields, object_of, objects_of, text_of
+from cliproxy.wire.openai_responses.summary import told
 from cliproxy.wire.openai_responses.vocabulary import (
     FORMAT,
     SERVER_TOOL_NAMES,
@@ -238,6 +239,14 @@ def _read_item_reference(item: Fields, _: _Conversation) -> None:
     )
 
 
+def _read_compaction(item: Fields, conversation: _Conversation) -> None:
+    summary = told(item.string("encrypted_content") or "")
+    if summary is None:
+        _read_other(item, conversation)
+    else:
+        conversation.add("user", [Text(summary)])
+
+
 def _read_other(item: Fields, conversation: _Conversation) -> None:
     item_type = item.string("type") or ""
     role = "user" if item_type.endswith(_USER_ITEM_ENDINGS) and not is_hosted(item_type) else "assistant"
@@ -252,6 +261,7 @@ _ITEMS: dict[str, Callable[[Fields, _Conversation], None]] = {
     "custom_tool_call_output": _read_call_output,
     "reasoning": _read_reasoning,
     "additional_tools": _read_additional_tools,
+    "compaction": _read_compaction,
     "item_reference": _read_item_reference,
 }
 
