@@ -38,6 +38,7 @@ class AttemptObserver:
     async def attempt_started(self, exchange: Exchange, attempt: Attempt) -> None:
         attempt_flow = _begun(self._client_flow, exchange, attempt)
         self._flows[attempt.number] = attempt_flow
+        self._client_flow.comment = client_comment(exchange, self._flows)
         await _announce(HttpRequestHeadersHook(attempt_flow))
         await _announce(HttpRequestHook(attempt_flow))
 

@@ -173,10 +173,14 @@ class GatewayAddon:
         if _is_upload(path, flow.request.headers) or (size or 0) > self.max_request_body_bytes:
             flow.request.stream = True
 
-    def error(self, flow: http.HTTPFlow) -> None:
-        if is_claimed(flow):
-            # A client that leaves within its request leaves no exchange that would have masked its key.
+    def response(self, flow: http.HTTPFlow) -> None:
+        if is_claimed(flow) and not flow.server_conn.connected:
+            # A script answered, so that no exchange began, which masks the client's key.
             _mask_credentials(flow.request)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        self.response(flow)
+        if is_claimed(flow):
             flow.marked = MARK_FAILED
 
     # ------------------------------------------------------------ exchanging

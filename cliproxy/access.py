@@ -17,8 +17,9 @@ from cliproxy.wire.errors import ClientFault
 class Admission:
     """A client key that was accepted."""
 
-    name: str
+    name: str = ""
     """The key's name, or its mask; empty where no keys are configured."""
+    key: ClientKey | None = None
 
 
 class Access:
@@ -35,14 +36,14 @@ class Access:
     def admit(self, request: ClientRequest) -> Admission:
         """Let a request in, or raise ClientFault (401)."""
         if self.is_open or request.trusted:
-            return Admission("")
+            return Admission()
         offered = False
         for secret in presented_keys(request):
             offered = True
             if key := self._find(secret):
                 if key.expires and key.expires <= datetime.now(UTC):
                     raise ClientFault("this API key has expired", status=401, code="invalid_api_key")
-                return Admission(key.name or mask(secret))
+                return Admission(key.name or mask(secret), key)
         message = (
             "the API key is not valid" if offered else "an API key is missing: send it as `Authorization: Bearer KEY`"
         )

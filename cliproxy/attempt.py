@@ -129,4 +129,6 @@ def _end(exchange: Exchange, record: Attempt, failure: BaseException | None) -> 
         record.error = type(failure).__name__
     elif failure is not None:
         record.error = "the client went away"
+    if exchange.book:
+        exchange.book(record)
     exchange.observer.attempt_ended(exchange, record)

@@ -6,23 +6,30 @@ first to answer wins and the others are cancelled.
 """
 
 import asyncio
+import math
 import random
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from cliproxy.config.schema import Config
 from cliproxy.credentials.outcome import TRANSIENT_S, Outcome, Terms, judge
-from cliproxy.credentials.pool import Ask, Pool
-from cliproxy.credentials.record import Candidate
+from cliproxy.credentials.pool import Ask, Pool, key_of
+from cliproxy.credentials.record import Candidate, Credential
 from cliproxy.exchange import Answer, EmptyAnswer
+from cliproxy.secrets import mask
 from cliproxy.wire.errors import GatewayError, Unavailable, UnsupportedContent
 
 RETRIED_STATUS = frozenset({403, 408, 429, 500, 502, 503, 504, 529})
-"""After these another round may help."""
+"""A candidate that failed with one of these takes part in another round."""
 ROUND_PAUSE_S = 0.5
 """Before the second round, doubled for each one after it, where no cooldown says how long to wait."""
 MAX_JITTER_S = 2.0
+SOON_S = 2.0
+"""When the client should come back where nothing but passing trouble stands in the way."""
+MAX_NAMED = 20
+"""Candidates that an error message names."""
+MAX_WORDS = 200
+"""Characters that are kept of an upstream's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,9 @@ class Limits:
     """How hard to try."""
 
     rounds: int
-    """Further rounds after the first."""
+    """Further rounds after the first, for credentials that have no number of their own."""
+    bootstrap_rounds: int
+    """Further rounds beyond those."""
     candidates: int
     """Candidates tried a round; 0: all."""
     wait_s: float
@@ -44,9 +53,9 @@ class Limits:
     def of(cls, config: Config, *, stream: bool) -> "Limits":
         """stream: the client wants a stream, for which there may be further tries."""
         dispatch = config.upstream_strategy.dispatch
-        rounds = config.request_retry + (config.streaming.bootstrap_retries if stream else 0)
         return cls(
-            rounds,
+            config.request_retry,
+            config.streaming.bootstrap_retries if stream else 0,
             config.max_retry_credentials,
             max(0.0, config.max_retry_interval),
             1 if dispatch.type == "serial" else dispatch.max_parallel,
@@ -57,15 +66,19 @@ class Limits:
 class Trial:
     """One candidate's chance. Whoever learns how it went says so, once; what is said later changes nothing."""
 
-    def __init__(self, pool: Pool, ask: Ask, candidate: Candidate, terms: Terms, *, counting: bool) -> None:
+    def __init__(
+        self, pool: Pool, ask: Ask, candidate: Candidate, judge: Callable[[GatewayError, Credential], Outcome]
+    ) -> None:
         self.candidate = candidate
+        self.error: GatewayError | None = None
+        """Why it failed."""
         self.outcome: Outcome | None = None
         """The judgement, once it failed."""
-        self.error: GatewayError | None = None
+        self.words = ""
+        """The upstream's last ones: on one line, not many, and without the key."""
         self._pool = pool
         self._ask = ask
-        self._terms = terms
-        self._counting = counting
+        self._judge = judge
         self._open = True
 
     @property
@@ -82,14 +95,16 @@ class Trial:
         """The upstream, or the request, failed."""
         if not self._close():
             return
+        credential = self.candidate.credential
         self.error = error
-        self.outcome = judge(error, self._terms, self._pool.now(), counting=self._counting)
-        self._pool.failed(self._ask, self.candidate, self.outcome, error.status, error.message)
+        self.outcome = self._judge(error, credential)
+        self.words = _words(error.message, credential.secret)
+        self._pool.failed(self._ask, self.candidate, self.outcome, error.status, self.words)
 
     def abandoned(self) -> None:
         """It was given up and says nothing."""
         if self._close():
-            self._pool.abandoned(self.candidate)
+            self._pool.abandoned(self._ask, self.candidate)
 
     def _close(self) -> bool:
         was_open, self._open = self._open, False
@@ -110,15 +125,21 @@ class Dispatch:
         attempt: Attempt,
         *,
         transient_s: float | None = TRANSIENT_S,
+        model_quotas: bool = False,
         counting: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """transient_s: cooldown after transient failures; None: none. counting: tokens are counted, not generated."""
+        """How to judge and to wait.
+
+        transient_s: cooldown after transient failures; None: none. model_quotas: `codex.model-level-cooling`.
+        counting: tokens are counted, not generated.
+        """
         self._pool = pool
         self._ask = ask
         self._limits = limits
         self._attempt = attempt
         self._transient_s = transient_s
+        self._model_quotas = model_quotas
         self._counting = counting
         self._sleep = sleep
         self.failures: list[Trial] = []
@@ -127,65 +148,88 @@ class Dispatch:
     async def run(self) -> Answer:
         """The first answer that comes. Raises the GatewayError that the client is to be told."""
         number = 0
+        tried: set[tuple[str, str]] = set()
         while True:
-            tried = self._excluded(number)
-            answer = await self._round(tried)
+            answer = await (self._serial(tried) if self._limits.parallel == 1 else self._parallel(tried))
             if answer:
                 return answer
             number += 1
-            wait = self._pause(number)
-            if wait is None:
-                if empty := next((t.error for t in self.failures if isinstance(t.error, EmptyAnswer)), None):
-                    return empty.answer
-                raise self._nobody()
-            if wait > 0:
-                await self._sleep(wait + random.uniform(0, min(wait / 4, MAX_JITTER_S)))
+            staying = self._staying(number)
+            wait_s = self._wait_s(staying, number)
+            if wait_s is None:
+                break
+            if wait_s > 0:
+                await self._sleep(wait_s + random.uniform(0, min(wait_s / 4, MAX_JITTER_S)))
+            tried = {key_of(candidate) for candidate in self._ask.candidates()} - set(map(key_of, staying))
+        if empty := next((t.error for t in self.failures if isinstance(t.error, EmptyAnswer)), None):
+            return empty.answer
+        raise self._nobody()
 
     # ------------------------------------------------------------ one round
 
-    async def _round(self, tried: set[str]) -> Answer | None:
+    async def _serial(self, tried: set[tuple[str, str]]) -> Answer | None:
         """Walk the candidates once. Raises the error of a request that no other candidate would serve either."""
-        budget = self._limits.candidates or 1_000_000
-        if self._limits.parallel > 1:
-            return await self._parallel_round(tried, budget)
-        while budget > 0 and (trial := self._next(tried)):
-            budget -= 1
+        most = len(tried) + (self._limits.candidates or math.inf)
+        while len(tried) < most and (trial := self._next(tried)):
             try:
-                return await self._make(trial)
-            except GatewayError:
-                self._go_on(trial)
+                answer = await self._make(trial)
+            except GatewayError as error:
+                self._go_on(trial, error)
+            else:
+                self._pool.answered(self._ask, trial.candidate)
+                return answer
         return None
 
-    async def _parallel_round(self, tried: set[str], budget: int) -> Answer | None:
+    async def _parallel(self, tried: set[tuple[str, str]]) -> Answer | None:
+        """The same with several under way at once, all of one priority."""
+        limits = self._limits
+        most = len(tried) + (limits.candidates or math.inf)
         running: dict[asyncio.Task[Answer], Trial] = {}
         try:
             while True:
-                if budget > 0 and len(running) < self._limits.parallel and (trial := self._next(tried)):
-                    budget -= 1
+                while (
+                    len(running) < limits.parallel
+                    and len(tried) < most
+                    and (trial := self._next(tried, next(iter(running.values()), None)))
+                ):
                     running[asyncio.ensure_future(self._make(trial))] = trial  # noqa: TID251 - held in `running`
-                    if not self._limits.hedge_s:
-                        continue
-                elif not running:
+                    if limits.hedge_s:
+                        break
+                if not running:
                     return None
-                may_hedge = budget > 0 and len(running) < self._limits.parallel
-                timeout = self._limits.hedge_s if may_hedge and self._limits.hedge_s else None
+                may_hedge = limits.hedge_s and len(running) < limits.parallel and len(tried) < most
+                timeout = limits.hedge_s if may_hedge else None
                 done, _ = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-                if winner := next((task for task in done if not task.exception()), None):
-                    running.pop(winner)
-                    return winner.result()
+                if winner := next((task for task in done if not task.cancelled() and not task.exception()), None):
+                    return await self._won(winner.result(), running.pop(winner), running)
                 for task in done:
-                    self._go_on(running.pop(task))
+                    try:
+                        await task
+                    except GatewayError as error:
+                        self._go_on(running.pop(task), error)
         finally:
             await _cancel(running)
 
-    def _next(self, tried: set[str]) -> Trial | None:
-        candidate = self._pool.pick(self._ask, tried)
+    async def _won(self, answer: Answer, trial: Trial, losers: dict[asyncio.Task[Answer], Trial]) -> Answer:
+        self._pool.answered(self._ask, trial.candidate)
+        try:
+            await _cancel(losers)
+        except BaseException:
+            await answer.close()
+            raise
+        if losers:
+            self._pool.preferred(self._ask, trial.candidate)
+            losers.clear()
+        return answer
+
+    def _next(self, tried: set[tuple[str, str]], beside: Trial | None = None) -> Trial | None:
+        """beside: one that is under way."""
+        priority = beside.candidate.credential.priority if beside else None
+        candidate = self._pool.pick(self._ask, tried, priority=priority)
         if candidate is None:
             return None
-        credential = candidate.credential
-        tried.add(credential.id)
-        terms = Terms(credential.error_rules, self._transient_s, credential.cools)
-        return Trial(self._pool, self._ask, candidate, terms, counting=self._counting)
+        tried.add(key_of(candidate))
+        return Trial(self._pool, self._ask, candidate, self._judged)
 
     async def _make(self, trial: Trial) -> Answer:
         try:
@@ -197,88 +241,119 @@ class Dispatch:
             trial.abandoned()
             raise
 
-    def _go_on(self, trial: Trial) -> None:
+    def _judged(self, error: GatewayError, credential: Credential) -> Outcome:
+        account_quotas = not (self._model_quotas and credential.provider == "codex")
+        terms = Terms(credential.error_rules, self._transient_s, credential.cools, account_quotas)
+        return judge(error, terms, self._pool.now(), counting=self._counting)
+
+    def _go_on(self, trial: Trial, error: GatewayError) -> None:
         """After a failure: go on to the next candidate, or raise what the client is to be told."""
-        assert trial.error and trial.outcome
         self.failures.append(trial)
         # Another upstream may speak a format that can say it.
-        if not trial.outcome.tries_next and not isinstance(trial.error, UnsupportedContent):
-            raise trial.error
+        if not (trial.outcome and trial.outcome.tries_next) and not isinstance(error, UnsupportedContent):
+            raise error
 
     # ------------------------------------------------------------ between rounds
 
-    def _excluded(self, number: int) -> set[str]:
-        """The credentials that do not take part in a further round."""
-        if number == 0:
-            return set()
-        return {c.credential.id for c in self._candidates() if self._rounds_of(c) < number}
+    def _last_failures(self) -> dict[tuple[str, str], Trial]:
+        return {key_of(trial.candidate): trial for trial in self.failures}
 
-    def _candidates(self) -> Iterable[Candidate]:
-        return (candidate for group in self._ask.groups for candidate in group.candidates)
+    def _staying(self, number: int) -> list[Candidate]:
+        """The candidates that take part in round `number`."""
+        failed = self._last_failures()
+        return [
+            candidate
+            for candidate in self._ask.candidates()
+            if self._rounds_of(candidate.credential) >= number
+            and ((trial := failed.get(key_of(candidate))) is None or _status(trial) in RETRIED_STATUS)
+        ]
 
-    def _rounds_of(self, candidate: Candidate) -> int:
-        own = candidate.credential.request_retry
-        return self._limits.rounds if own is None else own
+    def _rounds_of(self, credential: Credential) -> int:
+        own = self._limits.rounds if credential.request_retry is None else credential.request_retry
+        return own + self._limits.bootstrap_rounds
 
-    def _pause(self, number: int) -> float | None:
+    def _wait_s(self, staying: list[Candidate], number: int) -> float | None:
         """How long to wait before round `number`; None: there is none."""
-        last = self.failures[-1].error if self.failures else None
-        if last is not None and last.status not in RETRIED_STATUS:
-            return None
-        eligible = [c for c in self._candidates() if self._rounds_of(c) >= number]
-        if not eligible:
-            return None
-        waits = [self._wait_for(candidate, number) for candidate in eligible]
-        soonest = min(waits)
-        return soonest if soonest <= self._limits.wait_s else None
+        failed = self._last_failures()
+        soonest = min((self._wait_for_s(c, failed.get(key_of(c)), number) for c in staying), default=None)
+        return soonest if soonest is not None and soonest <= self._limits.wait_s else None
 
-    def _wait_for(self, candidate: Candidate, number: int) -> float:
-        cooldown = self._pool.cooldowns.blocking(candidate.credential.id, candidate.model)
+    def _wait_for_s(self, candidate: Candidate, trial: Trial | None, number: int) -> float:
+        cooldown = self._pool.cooldowns.blocking(*key_of(candidate))
         if cooldown and cooldown.reason != "transient":
             return max(0.0, cooldown.next_try_s - self._pool.now())
+        if trial is None and self._pool.is_usable(candidate):
+            return 0.0
+        if trial and trial.error and trial.error.retry_after_s:
+            return trial.error.retry_after_s
         return min(ROUND_PAUSE_S * 2 ** (number - 1), self._limits.wait_s)
 
     # ------------------------------------------------------------ giving up
 
     def _nobody(self) -> GatewayError:
-        """What the client is told: the upstream's own words where only one was asked, else who was, and how it went."""
-        asked = {trial.candidate.credential.id: trial for trial in self.failures}
-        same = len({(trial.error.status, trial.error.message) for trial in self.failures if trial.error}) == 1
-        if self.failures and (len(asked) == 1 or same):
+        """What the client is told: the upstream's own words where only one could be asked, else how each one stands."""
+        failed = self._last_failures()
+        cooling = {key_of(sidelined.candidate): sidelined.cooldown for sidelined in self._pool.sidelined(self._ask)}
+        if len(failed) == 1 and cooling.keys() <= failed.keys():
             error = self.failures[-1].error
             assert error
             if error.retry_after_s is None and error.status in (429, 503):
-                error.retry_after_s = self._retry_after()
+                error.retry_after_s = self._retry_after_s()
             return error
-        lines, quota = [], True
-        for trial in asked.values():
-            assert trial.error and trial.outcome
-            quota &= trial.outcome.fault == "quota"
-            lines.append(f"{trial.candidate.credential.label}: {trial.error.status} {trial.error.message}")
-        for sidelined in self._pool.sidelined(self._ask):
-            credential, cooldown = sidelined.candidate.credential, sidelined.cooldown
-            if credential.id in asked:
+        lines, faults = [], []
+        for candidate in self._ask.candidates():
+            trial, cooldown = failed.get(key_of(candidate)), cooling.get(key_of(candidate))
+            if trial:
+                line = f"{candidate.credential.label}: {_status(trial)} {trial.words}"
+                faults.append(trial.fault)
+            elif cooldown:
+                line = f"{candidate.credential.label}: {cooldown.status} {cooldown.message}"
+                faults.append(cooldown.reason)
+            else:
                 continue
-            quota &= cooldown.reason == "quota"
-            back = time.strftime("%H:%M:%S", time.gmtime(cooldown.next_try_s))
-            lines.append(f"{credential.label}: {cooldown.status} {cooldown.message} (asked again from {back} UTC)")
+            if cooldown and cooldown.reason != "transient":
+                line += f" (asked again in {max(1, round(cooldown.next_try_s - self._pool.now()))} s)"
+            lines.append(line)
         if not lines:
             return Unavailable(
-                f"no credential for {self._ask.model!r} can take another request now",
-                status=503,
-                retry_after_s=1.0,
+                f"all credentials for {self._ask.model!r} are busy (max-concurrent)", retry_after_s=SOON_S
             )
-        return Unavailable(
-            f"no credential can serve {self._ask.model!r} now. " + "; ".join(lines),
-            status=429 if quota else 503,
-            code="model_cooldown" if quota else "auth_unavailable",
-            retry_after_s=self._retry_after(),
-        )
+        more = f"; and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
+        message = f"no credential can serve {self._ask.model!r} now. {'; '.join(lines[:MAX_NAMED])}{more}"
+        counted = [fault for fault in faults if fault != "request"] or faults
+        if all(fault == "quota" for fault in counted):
+            return Unavailable(message, status=429, code="model_cooldown", retry_after_s=self._retry_after_s())
+        if (status := self._common_status()) and not cooling.keys() - failed.keys():
+            return Unavailable(message, status=status)
+        return Unavailable(message, status=503, code="auth_unavailable", retry_after_s=self._retry_after_s())
 
-    def _retry_after(self) -> float | None:
-        """Seconds until the first candidate comes back; None where none is sidelined."""
-        soonest = min((s.cooldown.next_try_s for s in self._pool.sidelined(self._ask)), default=None)
-        return None if soonest is None else max(1.0, soonest - self._pool.now())
+    def _common_status(self) -> int | None:
+        """The status with which all failed, where it tells the client that trying again is of no use."""
+        statuses = {_status(trial) for trial in self.failures}
+        status = statuses.pop()
+        # A 401 would blame the client's own key.
+        return None if statuses or status in RETRIED_STATUS or status == 401 else status
+
+    def _retry_after_s(self) -> float:
+        """Seconds until the first candidate can be asked again."""
+        now = self._pool.now()
+        waits = []
+        for candidate in self._ask.candidates():
+            cooldown = self._pool.cooldowns.blocking(*key_of(candidate))
+            waits.append(cooldown.next_try_s - now if cooldown and cooldown.reason != "transient" else SOON_S)
+        return max(1.0, min(waits, default=SOON_S))
+
+
+def _status(trial: Trial) -> int:
+    return trial.error.status if trial.error else 0
+
+
+def _words(message: str, secret: str) -> str:
+    """Some upstreams quote the key that they refuse."""
+    if secret:
+        message = message.replace(secret, mask(secret))
+    message = " ".join(message.split())
+    return message if len(message) <= MAX_WORDS else f"{message[: MAX_WORDS - 1]}…"
 
 
 async def _cancel(running: dict[asyncio.Task[Answer], Trial]) -> None:

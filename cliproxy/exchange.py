@@ -6,12 +6,13 @@ ledger) reads them through an `Observer`.
 
 import time
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from multidict import CIMultiDict
 
+from cliproxy.config.schema import ClientKey
 from cliproxy.wire.errors import UpstreamFault
 from cliproxy.wire.model import Format, Usage
 
@@ -159,6 +160,9 @@ class Exchange:
     """The client's format, of the route that was called."""
     client_key: str = ""
     """The name or mask of the client key."""
+    key: ClientKey | None = None
+    book: Callable[[Attempt], None] | None = None
+    """Called with each attempt that has ended, to account for what it used."""
     model: str = ""
     """As the client asked for it."""
     attempts: list[Attempt] = field(default_factory=list)

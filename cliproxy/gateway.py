@@ -15,15 +15,16 @@ from cliproxy.access import Access, without_keys
 from cliproxy.answering import MAX_ERROR_BYTES, answered, error_answer, json_answer, passed_on, refusal
 from cliproxy.attempt import Transport, begin
 from cliproxy.call import ClientCall, read_body, read_call, with_model
-from cliproxy.config.schema import Config
+from cliproxy.config.schema import ClientKey, Config
 from cliproxy.counting import count_call, counted
 from cliproxy.credentials.from_config import credentials_of
 from cliproxy.credentials.outcome import TRANSIENT_S
 from cliproxy.credentials.pool import Ask, Pool
-from cliproxy.credentials.record import Candidate
+from cliproxy.credentials.record import Candidate, Group, grouped
 from cliproxy.dispatch import Dispatch, Limits, Trial
 from cliproxy.exchange import Answer, ClientRequest, Exchange, Headers, NoObserver, Observer
 from cliproxy.keepalive import Signs, kept_alive, stream_signs, whole_signs
+from cliproxy.limits import KeyLimits
 from cliproxy.providers.call import Purpose, UpstreamCall
 from cliproxy.providers.demo import DemoTransport
 from cliproxy.relay import (
@@ -33,9 +34,10 @@ from cliproxy.relay import (
     Translating,
 )
 from cliproxy.routes import Operation, Route, error_format, match
-from cliproxy.routing.catalogue import Catalogue
+from cliproxy.routing.catalogue import Catalogue, ListedModel, Resolution
 from cliproxy.routing.chains import Chains
 from cliproxy.routing.listing import get_model, list_models
+from cliproxy.routing.payload import PayloadRules
 from cliproxy.routing.registry import Registry, builtin_registry
 from cliproxy.session import session_of
 from cliproxy.transport.client import HttpTransport
@@ -56,9 +58,10 @@ class Gateway:
         config: Config,
         transport: HttpTransport,
         pool: Pool | None = None,
+        limits: KeyLimits | None = None,
         registry: Registry | None = None,
     ) -> None:
-        """pool: that of the configuration before, so that turns survive a reload."""
+        """pool, limits: those of the configuration before, so that what they remember survives a reload."""
         self._config = config
         self._transport = transport
         self._demo = DemoTransport()
@@ -69,6 +72,8 @@ class Gateway:
         transient_s = config.transient_error_cooldown_seconds
         self._transient_s = None if transient_s < 0 else float(transient_s or TRANSIENT_S)
         self._chains = Chains(config.models)
+        self._payload = PayloadRules(config.payload)
+        self._limits = limits or KeyLimits()
         self._access = Access(config.api_keys)
         self._catalogue = Catalogue(
             credentials_of(config), registry or builtin_registry(), force_prefix=config.force_model_prefix
@@ -89,16 +94,26 @@ class Gateway:
             route = match(request.method, request.path)
             if public := _PUBLIC.get(route.operation):
                 return public()
-            exchange.client_key = self._access.admit(request).name
+            self._admit(exchange)
             return await self._operations[route.operation](exchange, route)
         except GatewayError as error:
             return error_answer(error, exchange.format)
+
+    def _admit(self, exchange: Exchange) -> None:
+        """Let the client in, and have what it uses booked on its key. Raises ClientFault."""
+        admission = self._access.admit(exchange.request)
+        exchange.client_key, key = admission.name, admission.key
+        exchange.key = key
+        if key and (key.tpm or key.budget_usd):
+            exchange.book = lambda attempt: self._limits.book(key, attempt.usage, attempt.provider, attempt.model)
 
     # ------------------------------------------------------------ asking a model
 
     async def _generate(self, exchange: Exchange, route: Route) -> Answer:
         call = await read_call(exchange.request, route, self._config.max_request_body_bytes)
         exchange.format, exchange.model = call.route.format, call.model
+        if exchange.key and (exchange.key.rpm or exchange.key.tpm or exchange.key.budget_usd):
+            self._limits.check(exchange.key)
         work = self._dispatched(exchange, call, self._ask)
         signs = self._signs(call)
         return await (kept_alive(work, signs) if signs else work)
@@ -128,7 +143,7 @@ class Gateway:
             call.reasoning = resolution.reasoning
             dispatch = Dispatch(
                 self._pool,
-                Ask(resolution.groups, resolution.name, session),
+                Ask(self._allowed(exchange.key, resolution), resolution.name, session),
                 Limits.of(self._config, stream=call.stream),
                 partial(attempt, exchange, call),
                 transient_s=self._transient_s,
@@ -142,6 +157,23 @@ class Gateway:
                     break
         assert failed
         raise failed
+
+    def _allowed(self, key: ClientKey | None, resolution: Resolution) -> tuple[Group, ...]:
+        """The candidates that a client key may use. Raises ClientFault (403)."""
+        if not key or not (key.models or key.providers):
+            return resolution.groups
+        if not self._limits.allows_model(key, resolution.name):
+            raise ClientFault(f"this API key may not use {resolution.name!r}", status=403, code="model_not_allowed")
+        allowed = [
+            candidate
+            for group in resolution.groups
+            for candidate in group.candidates
+            if self._limits.allows_provider(key, candidate.credential.provider)
+        ]
+        if not allowed:
+            message = f"this API key may not use the providers of {resolution.name!r}"
+            raise ClientFault(message, status=403, code="provider_not_allowed")
+        return grouped(resolution.name, allowed)
 
     async def _ask(self, exchange: Exchange, call: ClientCall, trial: Trial) -> Answer:
         """One attempt. Raises GatewayError while what went wrong can still be told as an HTTP error."""
@@ -170,7 +202,7 @@ class Gateway:
                 call.route.path,
                 call.query,
                 headers,
-                call.passed_body(candidate),
+                self._ruled(exchange, call, candidate, format_, call.passed_body(candidate)),
                 call.stream,
                 call.route.action,
             )
@@ -179,8 +211,27 @@ class Gateway:
         translation = Translation(call.request(), upstream, candidate.facts, call.model, stream=stream)
         exchange.dropped = translation.encoded.dropped
         headers = Headers({"content-type": JSON, "accept-encoding": "identity"})
-        upstream_call = UpstreamCall(Purpose.GENERATE, upstream, "POST", "", "", headers, translation.body, stream)
+        body = self._ruled(exchange, call, candidate, upstream, translation.body)
+        upstream_call = UpstreamCall(Purpose.GENERATE, upstream, "POST", "", "", headers, body, stream)
         return Translating(translation, upstream, stream=call.stream, sse=call.sse), upstream_call
+
+    def _ruled(
+        self, exchange: Exchange, call: ClientCall, candidate: Candidate, upstream: Format, body: bytes
+    ) -> bytes:
+        """A body for `upstream` as the payload rules of the config want it."""
+        if not self._payload:
+            return body
+        return self._payload.apply(
+            body,
+            model=candidate.model,
+            upstream=upstream,
+            client=call.route.format,
+            headers=exchange.request.headers,
+            # A thinking suffix is already in the body; defaults go by what the client itself said.
+            original=call.body if call.reasoning and upstream == call.route.format else None,
+            provider=candidate.credential.provider,
+            client_model=call.model,
+        )
 
     async def _count_tokens(self, exchange: Exchange, route: Route) -> Answer:
         call = await read_call(exchange.request, route, self._config.max_request_body_bytes)
@@ -243,10 +294,16 @@ class Gateway:
         return Answer(attempt.response.status, answer_headers, passed_on(attempt))
 
     async def _list_models(self, exchange: Exchange, route: Route) -> Answer:
-        return json_answer(200, list_models(self._catalogue.listed(), exchange.format))
+        return json_answer(200, list_models(self._listed(exchange), exchange.format))
 
     async def _get_model(self, exchange: Exchange, route: Route) -> Answer:
-        return json_answer(200, get_model(self._catalogue.listed(), route.model, exchange.format))
+        return json_answer(200, get_model(self._listed(exchange), route.model, exchange.format))
+
+    def _listed(self, exchange: Exchange) -> list[ListedModel]:
+        """The models that the client may use."""
+        key = exchange.key
+        listed = self._catalogue.listed()
+        return [model for model in listed if self._limits.allows_model(key, model.name)] if key else listed
 
     def _transport_of(self, candidate: Candidate) -> Transport:
         return self._demo if candidate.credential.provider == "demo" else self._transport

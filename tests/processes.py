@@ -155,16 +155,16 @@ type Sections = Mapping[str, list[dict[str, Any]]]
 """Lists of upstream credentials, by their keys in the config."""
 
 
-def credentials(url: str, before: str = "", **of_each: Any) -> Sections:
+def credentials(url: str, before: str = "", *, proxy_url: str = "", **of_each: Any) -> Sections:
     """One credential of each format at `url`, offering `chat-model`, `responses-model`, `anthropic-model` and
     `gemini-model`, each with `before` before its name, as names for `upstream-model`; and `own-chat-model` and
-    so on, which are upstream's own names. of_each: more keys."""
+    so on, which are upstream's own names. of_each: more keys of each entry."""
 
     def entry(base_url: str, alias: str) -> dict[str, Any]:
         models = [{"name": "upstream-model", "alias": before + alias}, {"name": f"{before}own-{alias}"}]
-        return {"base-url": base_url, "models": models}
+        return {"base-url": base_url, "models": models, **of_each}
 
-    key = {"api-key": UPSTREAM_KEY, **of_each}
+    key = {"api-key": UPSTREAM_KEY, **({"proxy-url": proxy_url} if proxy_url else {})}
     return {
         "openai-compatibility": [
             {"name": f"{before}chat", "api-key-entries": [key], **entry(f"{url}/v1", "chat-model")}

@@ -277,10 +277,10 @@ async def test_upstreams_are_reached_through_their_proxies(
         gateway = await start(
             config_for(
                 shared_upstream,
-                credentials(shared_upstream.url, "http-", **{"proxy-url": http.url}),
-                credentials(shared_upstream.url, "socks-", **{"proxy-url": socks.url}),
-                credentials(by_name, "socks5h-", **{"proxy-url": socks.url.replace("socks5", "socks5h")}),
-                credentials(shared_upstream.url, "direct-", **{"proxy-url": "direct"}),
+                credentials(shared_upstream.url, "http-", proxy_url=http.url),
+                credentials(shared_upstream.url, "socks-", proxy_url=socks.url),
+                credentials(by_name, "socks5h-", proxy_url=socks.url.replace("socks5", "socks5h")),
+                credentials(shared_upstream.url, "direct-", proxy_url="direct"),
                 proxy_url=default.url,
             )
         )

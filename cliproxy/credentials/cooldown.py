@@ -46,6 +46,10 @@ class Cooldown:
     prober: object = None
     """Whoever asked first although the cooldown is not over, until the outcome is known."""
 
+    def blocks(self, now_s: float) -> bool:
+        """Whether it stands, or its probe is under way."""
+        return now_s < self.next_try_s or (self.prober is not None and now_s < self.until_s)
+
 
 class SavedCooldown(msgspec.Struct):
     """A cooldown with what it is of; the fields are `Cooldown`'s."""
@@ -74,18 +78,22 @@ class Cooldowns:
 
     def is_ready(self, credential_id: str, model: str) -> bool:
         """Whether a credential may be asked for a model now."""
-        return credential_id not in self._states or self.blocking(credential_id, model) is None
+        states = self._states.get(credential_id)
+        if not states:
+            return True
+        now = self._clock()
+        # Asked of every candidate that is passed over: written for speed.
+        own = states.get(model)
+        if own is not None and own.blocks(now):
+            return False
+        account = states.get(ALL_MODELS)
+        return account is None or not account.blocks(now)
 
     def blocking(self, credential_id: str, model: str) -> Cooldown | None:
         """What keeps it sidelined; None when it is ready. Of two, the one that is no passing trouble, or the longer."""
         now = self._clock()
-        found = None
-        for state in self._of(credential_id, model):
-            if now < state.next_try_s or (state.prober is not None and now < state.until_s):
-                rank = (state.reason != "transient", state.next_try_s)
-                if found is None or rank > (found.reason != "transient", found.next_try_s):
-                    found = state
-        return found
+        states = [state for state in self._of(credential_id, model) if state.blocks(now)]
+        return max(states, key=lambda state: (state.reason != "transient", state.next_try_s), default=None)
 
     def asked(self, credential_id: str, model: str, asker: object) -> None:
         """A request is on its way: while a cooldown is only due for a probe, no second one follows."""
@@ -116,32 +124,31 @@ class Cooldowns:
         states = self._states.setdefault(credential_id, {})
         before = states.get(model)
         level = before.level if before else 0
-        named = seconds is not None
-        if seconds is None:
-            # Failures that come while it is sidelined were on their way before: they do not count again.
-            if before is None or now >= before.next_try_s:
-                level += 1
-            seconds = max(FIRST_BACKOFF_S, at_least_s) * 2 ** min(max(level - 1, 0), _MAX_DOUBLINGS)
-            seconds = min(seconds, MAX_BACKOFF_S)
-        until = now + min(seconds, MAX_COOLDOWN_S)
+        # Failures that come while it is sidelined were on their way before: they do not count again.
+        if seconds is None and (before is None or now >= before.next_try_s):
+            level += 1
+        until = now + (_backoff_s(level, at_least_s) if seconds is None else min(seconds, MAX_COOLDOWN_S))
         self.changes += 1
         if before and before.until_s > until:
-            is_probe = before.prober is asker
-            if not (is_probe and named and before.reason == reason):
+            told_nearer = seconds is not None and before.prober is asker and before.reason == reason
+            if not told_nearer:
                 before.level = level
-                if is_probe:
-                    before.next_try_s = min(before.until_s, now + PROBE_AFTER_S)
                 return
         if before is None and len(states) >= MAX_MODELS:
             del states[next(iter(states))]
         next_try = min(until, now + PROBE_AFTER_S)
         states[model] = Cooldown(until, next_try, reason, status, message, level)
 
-    def released(self, credential_id: str, model: str, asker: object) -> None:
-        """A request ended that says nothing, or has been judged: if it was the probe, another may follow."""
+    def released(self, credential_id: str, model: str, asker: object, *, failed: bool = False) -> None:
+        """A request is over that does not end a cooldown: if it was the probe, another may follow.
+
+        failed: it was refused, so that the next one has to wait; else it said nothing.
+        """
         for state in self._of(credential_id, model):
             if state.prober is asker:
                 state.prober = None
+                if failed:
+                    state.next_try_s = min(state.until_s, self._clock() + PROBE_AFTER_S)
 
     def succeeded(self, credential_id: str, model: str, asker: object) -> None:
         """It served a request: what was held against it is over, but for what has come since that request began."""
@@ -167,7 +174,7 @@ class Cooldowns:
         states = self._states.get(credential_id)
         if not states:
             return []
-        return [state for key in {model, ALL_MODELS} if (state := states.get(key))]
+        return [states[key] for key in {model, ALL_MODELS} if key in states]
 
     def dump(self) -> list[SavedCooldown]:
         """What is not over."""
@@ -202,3 +209,8 @@ class Cooldowns:
                     entry.message,
                     entry.level,
                 )
+
+
+def _backoff_s(level: int, at_least_s: float) -> float:
+    doublings = min(max(level - 1, 0), _MAX_DOUBLINGS)
+    return min(max(FIRST_BACKOFF_S, at_least_s) * 2**doublings, MAX_BACKOFF_S)

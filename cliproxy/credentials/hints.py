@@ -64,9 +64,7 @@ def headroom(headers: Mapping[str, str]) -> float | None:
         name = f"anthropic-ratelimit-{kind}"
         left += _fraction(headers.get(f"{name}-remaining"), headers.get(f"{name}-limit"))
     for kind in _OPENAI_BUCKETS:
-        left += _fraction(
-            headers.get(f"x-ratelimit-remaining-{kind}"), headers.get(f"x-ratelimit-limit-{kind}")
-        )
+        left += _fraction(headers.get(f"x-ratelimit-remaining-{kind}"), headers.get(f"x-ratelimit-limit-{kind}"))
     for window in ("5h", "7d"):
         if (used := _number(headers.get(f"anthropic-ratelimit-unified-{window}-utilization"))) is not None:
             left.append(1 - used)

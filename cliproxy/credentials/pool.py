@@ -35,6 +35,14 @@ class Ask:
         return [candidate for group in self.groups for candidate in group.candidates]
 
 
+@dataclass(frozen=True, slots=True)
+class Sidelined:
+    """A candidate that cannot be asked now, and why."""
+
+    candidate: Candidate
+    cooldown: Cooldown
+
+
 def key_of(candidate: Candidate) -> tuple[str, str]:
     """What tells the candidates of a request apart: one credential may offer several models under one name."""
     return candidate.credential.id, candidate.model
@@ -126,7 +134,7 @@ class Pool:
         limit = candidate.credential.max_concurrent
         return not limit or self._busy.get(candidate.credential.id, 0) < limit
 
-    def sidelined(self, ask: Ask) -> "list[Sidelined]":
+    def sidelined(self, ask: Ask) -> list[Sidelined]:
         """All candidates that are sidelined now."""
         found = []
         for candidate in ask.candidates():
@@ -134,7 +142,9 @@ class Pool:
                 found.append(Sidelined(candidate, cooldown))
         return found
 
-    # ------------------------------------------------------------ learning; served, failed or abandoned follows each pick
+    # ------------------------------------------------------------ learning
+
+    # Each pick is followed by one of `served`, `failed` and `abandoned`.
 
     def preferred(self, ask: Ask, candidate: Candidate) -> None:
         """It answered before others that were asked too: the session is its own from now on."""
@@ -169,7 +179,7 @@ class Pool:
                 status=status,
                 message=message,
             )
-        self.cooldowns.released(credential_id, candidate.model, ask)
+        self.cooldowns.released(credential_id, candidate.model, ask, failed=outcome.sidelines)
 
     def abandoned(self, ask: Ask, candidate: Candidate) -> None:
         """The attempt was given up (the client left, another won): it says nothing."""
@@ -188,14 +198,6 @@ class Pool:
         """Remember what an answer's rate-limit headers leave, where the strategy goes by it."""
         if isinstance(self._policy, MostHeadroom) and (left := headroom(headers)) is not None:
             self._policy.note(candidate.credential.id, left)
-
-
-@dataclass(frozen=True, slots=True)
-class Sidelined:
-    """A candidate that cannot be asked now, and why."""
-
-    candidate: Candidate
-    cooldown: Cooldown
 
 
 def _find(ask: Ask, binding: Binding) -> Candidate | None:

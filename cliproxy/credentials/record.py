@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from cliproxy.config.schema import ErrorRule
 from cliproxy.secrets import mask
+from cliproxy.wildcard import matches
 from cliproxy.wire.model import Format, ModelFacts, ThinkingFacts
 
 
@@ -88,8 +88,7 @@ class Credential:
 
     def excludes(self, model: str) -> bool:
         """Whether `excluded-models` takes this upstream or client name out."""
-        lower = model.lower()
-        return any(fnmatchcase(lower, pattern) for pattern in self.excluded)
+        return any(matches(pattern, model) for pattern in self.excluded)
 
 
 @dataclass(frozen=True, slots=True)

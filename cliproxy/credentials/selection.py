@@ -109,20 +109,20 @@ class MostHeadroom:
         if not self._readings:
             return self._turns.pick(group, usable)
         now = self._clock()
-        readings = self._readings
-        unknown = (1.0, now + 1)
+        reading_of, unknown = self._readings.get, (1.0, now)
 
         def left(candidate: Candidate) -> float:
-            fraction, until = readings.get(candidate.credential.id, unknown)
+            fraction, until = reading_of(candidate.credential.id, unknown)
             return fraction if now < until else 1.0
 
         most = -1.0
         for candidate in group.candidates:
-            if left(candidate) > most and usable(candidate):
-                most = left(candidate)
+            fraction = left(candidate)
+            if fraction > most and usable(candidate):
+                most = fraction
                 if most >= 1.0:
                     break
-        return self._turns.pick(group, lambda c: left(c) >= most and usable(c))
+        return self._turns.pick(group, lambda candidate: left(candidate) >= most and usable(candidate))
 
 
 def policy(strategy: str, clock: Callable[[], float] = time.time) -> Policy:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Protocol
 
 from cliproxy.config.schema import ModelChain
+from cliproxy.wildcard import matches
 from cliproxy.wire.errors import GatewayError, Unavailable
 
 
@@ -47,6 +47,6 @@ class Chains:
         """The chain of a model name; an exact name wins over the longest pattern."""
         found = self._exact.get(model)
         if found is None and self._patterns:
-            found = next((chain for pattern, chain in self._patterns if fnmatchcase(model, pattern)), None)
+            found = next((chain for pattern, chain in self._patterns if matches(pattern, model)), None)
         # A target may be the chain's own name: then it means the model of that name.
         return Chain(found.targets, found.on) if found else Chain((model,))

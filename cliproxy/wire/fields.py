@@ -4,6 +4,7 @@ Strict (`Fields`): absent and null are None, a wrong type is a ClientFault that 
 functions): a wrong type counts as absent, because half an answer is worth more than none.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any, Self, cast
 
@@ -19,6 +20,7 @@ _NAMES: dict[type, str] = {
     list: "a list",
 }
 _MAX_SHOWN_CHARS = 40
+_WHOLE = re.compile("[0-9]{1,18}")
 
 
 class Fields:
@@ -155,9 +157,9 @@ def text_of(holder: Json, key: str) -> str:
 
 
 def integer_of(holder: Json, key: str) -> int | None:
-    """A whole number; JavaScript's `5.0` is one."""
+    """A whole number, also one written as `5.0` or `"5"`."""
     found = holder.get(key)
-    if isinstance(found, float) and found.is_integer():
+    if (isinstance(found, float) and found.is_integer()) or (isinstance(found, str) and _WHOLE.fullmatch(found)):
         return int(found)
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 

@@ -1,4 +1,4 @@
-"""Events, or a whole answer → Chat Completions chunks, or a completion."""
+"""Events, or an `Answer` → Chat Completions chunks, or a whole completion."""
 
 import time
 from collections.abc import Callable
@@ -13,13 +13,11 @@ from cliproxy.wire.json import dumps
 from cliproxy.wire.model import (
     Answer,
     Carrier,
-    Citation,
     Cited,
     Delta,
     Event,
     Failure,
     Finish,
-    FinishReason,
     Json,
     Media,
     PartEnd,
@@ -38,20 +36,22 @@ from cliproxy.wire.names import new_id
 from cliproxy.wire.openai_chat.errors import encode_error
 from cliproxy.wire.openai_chat.vocabulary import (
     DONE,
-    FINISH_WORDS,
     FORMAT,
     carried_details,
-    encode_usage,
-    is_reported,
+    citation_json,
+    finish_word,
+    usage_json,
 )
-from cliproxy.wire.sse import frame
+from cliproxy.wire.sse import drained, frame
 
-REASONING_FIELD = "reasoning_content"
+_REASONING_FIELD = "reasoning_content"
 """OpenAI has no field for visible reasoning; of the common ones this is what clients read and give back."""
 
-BETWEEN_REASONING = "\n\n"
+_BETWEEN_REASONING = "\n\n"
 
-COMMENT = b": keep-alive\n\n"
+PING = b": keep-alive\n\n"
+
+_DELTA_END = b',"logprobs":null,"finish_reason":null}]}\n\n'
 
 
 class _Open(Struct):
@@ -68,7 +68,7 @@ class _Open(Struct):
 
 
 class AnswerEncoder:
-    """Writes the chunks of one stream.
+    """Turns the events of one answer into a stream.
 
     request: the client's. model: the name that the client asked for.
     """
@@ -77,7 +77,9 @@ class AnswerEncoder:
         self._model = model
         self._wants_usage = request.include_usage
         self._usage = Usage()
+        self._out: list[bytes] = []
         self._head = b""
+        """The beginning of each chunk."""
         self._open: dict[int, _Open] = {}
         self._content_chars = 0
         self._calls = 0
@@ -85,7 +87,7 @@ class AnswerEncoder:
         self._images = 0
         self._has_reasoned = False
         self._ended = False
-        self._writers: dict[type[Event], Callable[[Any], bytes]] = {
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
             Start: self._start,
             PartStart: self._part_start,
             Delta: self._delta,
@@ -99,178 +101,145 @@ class AnswerEncoder:
 
     def push(self, event: Event) -> bytes:
         """The bytes of one event; nothing after the end."""
-        return b"" if self._ended else self._writers[type(event)](event)
+        if self._ended:
+            return b""
+        self._handlers[type(event)](event)
+        return drained(self._out)
 
     def finish(self) -> bytes:
-        """End the stream: as cut off, unless Finish or Failure came."""
-        return self.push(Failure(UpstreamCut("the upstream's answer ended before its end")))
+        """The last bytes: as of an answer that was cut, unless Finish or Failure came."""
+        return self.push(Failure(UpstreamCut()))
 
     def ping(self) -> bytes:
-        return b"" if self._ended else COMMENT
+        """A keep-alive."""
+        return b"" if self._ended else PING
 
     # ------------------------------------------------------------ events
 
-    def _start(self, event: Start) -> bytes:
+    def _start(self, event: Start) -> None:
         if event.usage is not None:
             merge_usage(self._usage, event.usage)
-        self._head = b"data: " + dumps(_shell(event, self._model, "chat.completion.chunk"))[:-1] + b',"choices":['
-        return self._chunk({"role": "assistant", "content": ""})
+        identity = dumps(shell(event, self._model, "chat.completion.chunk", "chatcmpl-"))
+        self._head = b"data: " + identity[:-1] + b',"choices":['
+        self._chunk({"role": "assistant", "content": ""})
 
-    def _part_start(self, event: PartStart) -> bytes:
-        part = event.part
+    def _part_start(self, event: PartStart) -> None:
+        part, index = event.part, event.index
         match part:
             case Text():
-                self._open[event.index] = self._opened(part, b'{"content":', b"}", offset=self._content_chars)
-            case Reasoning():
-                self._open[event.index] = self._opened(part, b'{"reasoning_content":', b"}")
-                if self._has_reasoned:
-                    return self._delta(Delta(event.index, BETWEEN_REASONING + part.text))
+                self._begin(index, part, b'{"content":', b"}", offset=self._content_chars)
             case Refusal():
-                self._open[event.index] = self._opened(part, b'{"refusal":', b"}")
+                self._begin(index, part, b'{"refusal":', b"}")
+            case Reasoning():
+                self._begin(index, part, b'{"reasoning_content":', b"}")
+                if self._has_reasoned:
+                    self._delta(Delta(index, _BETWEEN_REASONING))
             case ToolCall():
-                return self._call_start(event.index, part)
+                self._begin_call(index, part)
             case Media():
-                return self._image(part)
+                self._show(part)
+                return
             case _:
-                return b""
-        return self._delta(Delta(event.index, part.text)) if part.text else b""
+                return
+        text = part.arguments if isinstance(part, ToolCall) else part.text
+        if text:
+            self._delta(Delta(index, text))
 
-    def _opened(
+    def _delta(self, event: Delta) -> None:
+        opened = self._open[event.index]
+        opened.is_empty = False
+        text = event.text
+        if type(opened.part) is Text:
+            self._content_chars += len(text)
+        self._out.append(opened.before + dumps(text) + opened.after)
+
+    def _signed(self, event: Signed) -> None:
+        opened = self._open[event.index]
+        if isinstance(opened.part, ToolCall):
+            extra = _extra_content(event.carrier)
+            if extra and opened.part.kind == "function":
+                # The SDK's accumulator wants a function in every delta of a call.
+                self._chunk({"tool_calls": [{"index": opened.number, "function": {"arguments": ""}, **extra}]})
+        elif isinstance(opened.part, Reasoning):
+            details = carried_details(event.carrier)
+            if details:
+                self._chunk({"reasoning_details": details})
+
+    def _cited(self, event: Cited) -> None:
+        annotation = citation_json(event.citation, self._open[event.index].offset, self._content_chars)
+        if annotation is not None:
+            # The SDK's accumulator wants an index in every entry of a list.
+            self._chunk({"annotations": [{**annotation, "index": self._annotations}]})
+            self._annotations += 1
+
+    def _part_end(self, event: PartEnd) -> None:
+        opened = self._open.pop(event.index, None)
+        if opened is None:
+            return
+        if isinstance(opened.part, Reasoning):
+            self._has_reasoned = self._has_reasoned or not opened.is_empty
+        elif isinstance(opened.part, ToolCall) and opened.is_empty and opened.part.kind == "function":
+            self._out.append(opened.before + b'"{}"' + opened.after)
+
+    def _usage_report(self, event: UsageReport) -> None:
+        merge_usage(self._usage, event.usage)
+
+    def _finish(self, event: Finish) -> None:
+        self._chunk({}, finish_word(event.reason, called=self._calls > 0))
+        if self._wants_usage:
+            self._out.append(self._head + b'],"usage":' + dumps(usage_json(self._usage)) + b"}\n\n")
+        self._out.append(frame(DONE))
+        self._ended = True
+
+    def _failure(self, event: Failure) -> None:
+        """No [DONE] behind it: some clients take that for a good end whatever came before."""
+        self._out.append(failure_frame(event.error))
+        self._ended = True
+
+    # ------------------------------------------------------------ chunks
+
+    def _begin(
         self,
+        index: int,
         part: Text | Reasoning | Refusal | ToolCall,
         before: bytes,
         after: bytes,
         *,
         number: int = 0,
         offset: int = 0,
-    ) -> _Open:
+    ) -> None:
         before = self._head + b'{"index":0,"delta":' + before
-        return _Open(part, before, after + b',"logprobs":null,"finish_reason":null}]}\n\n', number, offset)
+        self._open[index] = _Open(part, before, after + _DELTA_END, number, offset)
 
-    def _call_start(self, index: int, part: ToolCall) -> bytes:
+    def _begin_call(self, index: int, part: ToolCall) -> None:
         number, self._calls = self._calls, self._calls + 1
         key, field = ("custom", "input") if part.kind == "custom" else ("function", "arguments")
         before = f'{{"tool_calls":[{{"index":{number},"{key}":{{"{field}":'.encode()
-        self._open[index] = self._opened(part, before, b"}}]}", number=number)
-        call = _call(part)
+        self._begin(index, part, before, b"}}]}", number=number)
+        call = _tool_call(part)
         call[key][field] = ""
-        chunk = self._chunk({"tool_calls": [{"index": number, **call}]})
-        return chunk + self._delta(Delta(index, part.arguments)) if part.arguments else chunk
+        self._chunk({"tool_calls": [{"index": number, **call}]})
 
-    def _delta(self, event: Delta) -> bytes:
-        opened = self._open[event.index]
-        opened.is_empty = False
-        if type(opened.part) is Text:
-            self._content_chars += len(event.text)
-        return opened.before + dumps(event.text) + opened.after
-
-    def _signed(self, event: Signed) -> bytes:
-        opened = self._open[event.index]
-        if isinstance(opened.part, ToolCall):
-            extra = _extra_content(event.carrier)
-            # The SDK's accumulator wants a function in every delta of a call.
-            delta: Json = {"index": opened.number, "function": {"arguments": ""}, **extra}
-            return self._chunk({"tool_calls": [delta]}) if extra and opened.part.kind == "function" else b""
-        details = carried_details(event.carrier) if isinstance(opened.part, Reasoning) else []
-        return self._chunk({"reasoning_details": details}) if details else b""
-
-    def _cited(self, event: Cited) -> bytes:
-        opened = self._open[event.index]
-        annotation = _annotation(event.citation, opened.offset, self._content_chars)
-        if annotation is None:
-            return b""
-        # The SDK's accumulator wants an index in every entry of a list.
-        annotation["index"] = self._annotations
-        self._annotations += 1
-        return self._chunk({"annotations": [annotation]})
-
-    def _image(self, part: Media) -> bytes:
+    def _show(self, part: Media) -> None:
         image = _image(part)
-        if image is None:
-            return b""
-        image["index"] = self._images
-        self._images += 1
-        return self._chunk({"images": [image]})
+        if image is not None:
+            self._chunk({"images": [{**image, "index": self._images}]})
+            self._images += 1
 
-    def _part_end(self, event: PartEnd) -> bytes:
-        opened = self._open.pop(event.index, None)
-        if opened is None:
-            return b""
-        if isinstance(opened.part, Reasoning):
-            self._has_reasoned = self._has_reasoned or not opened.is_empty
-        elif isinstance(opened.part, ToolCall) and opened.is_empty and opened.part.kind == "function":
-            return opened.before + b'"{}"' + opened.after
-        return b""
-
-    def _usage_report(self, event: UsageReport) -> bytes:
-        merge_usage(self._usage, event.usage)
-        return b""
-
-    def _finish(self, event: Finish) -> bytes:
-        self._ended = True
-        word = finish_word(event.reason, called=self._calls > 0)
-        out = self._chunk({}, word)
-        if self._wants_usage:
-            out += self._head + b'],"usage":' + dumps(encode_usage(self._usage)) + b"}\n\n"
-        return out + frame(DONE)
-
-    def _failure(self, event: Failure) -> bytes:
-        """No [DONE] behind it: some clients take that for a good end whatever came before."""
-        self._ended = True
-        return failure_frame(event.error)
-
-    def _chunk(self, delta: Json, finish_word: str | None = None) -> bytes:
+    def _chunk(self, delta: Json, finish_word: str | None = None) -> None:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_word}
-        return self._head + dumps(choice) + b"]}\n\n"
+        self._out.append(self._head + dumps(choice) + b"]}\n\n")
 
 
 def encode_answer(answer: Answer, request: Request, model: str) -> Json:
-    """A whole completion. model: the name that the client asked for."""
-    content: list[str] = []
-    refusals: list[str] = []
-    reasoning: list[str] = []
-    details: list[Any] = []
-    calls: list[Json] = []
-    annotations: list[Json] = []
-    images: list[Json] = []
-    offset = 0
-    for part in answer.parts:
-        match part:
-            case Text(text, citations):
-                content.append(text)
-                end = offset + len(text)
-                annotations += [note for one in citations if (note := _annotation(one, offset, end)) is not None]
-                offset = end
-            case Refusal(text):
-                refusals.append(text)
-            case Reasoning(text, carrier):
-                reasoning += [text] if text else []
-                details += carried_details(carrier)
-            case ToolCall():
-                calls.append(_call(part))
-            case Media():
-                image = _image(part)
-                images += [image] if image is not None else []
-            case _:
-                pass
-    message: Json = {"role": "assistant", "content": "".join(content), "refusal": "".join(refusals) or None}
-    if not content and (calls or refusals):
-        message["content"] = None
-    for field, value in (
-        (REASONING_FIELD, BETWEEN_REASONING.join(reasoning)),
-        ("reasoning_details", details),
-        ("tool_calls", calls),
-        ("annotations", annotations),
-        ("images", images),
-    ):
-        if value:
-            message[field] = value
+    """The whole body, `model` being the name that the client asked for."""
+    message = _message(answer)
     start = Start(answer.id, answer.model, answer.created_s)
-    word = finish_word(answer.finish, called=bool(calls))
+    word = finish_word(answer.finish, called="tool_calls" in message)
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": word}
-    completion = {**_shell(start, model, "chat.completion"), "choices": [choice]}
-    if is_reported(answer.usage):
-        completion["usage"] = encode_usage(answer.usage)
+    completion = {**shell(start, model, "chat.completion", "chatcmpl-"), "choices": [choice]}
+    if answer.usage != Usage():
+        completion["usage"] = usage_json(answer.usage)
     return completion
 
 
@@ -287,18 +256,48 @@ def failure_frame(error: GatewayError) -> bytes:
     return frame(dumps(encode_error(error)[1]))
 
 
-def finish_word(reason: FinishReason, *, called: bool) -> str:
-    """Clients run calls only after `tool_calls`, and must not be sent looking for what is not there."""
-    if reason in ("stop", "tool"):
-        return "tool_calls" if called else "stop"
-    return FINISH_WORDS[reason]
+# ---------------------------------------------------------------- whole parts
 
 
-def _shell(start: Start, model: str, kind: str) -> Json:
-    return shell(start, model, kind, "chatcmpl-")
+def _message(answer: Answer) -> Json:
+    """The parts of an answer in the fields of one message."""
+    content: list[str] = []
+    refusals: list[str] = []
+    reasoning: list[str] = []
+    further: dict[str, list[Any]] = {"reasoning_details": [], "tool_calls": [], "annotations": [], "images": []}
+    offset = 0
+    for part in answer.parts:
+        match part:
+            case Text(text, citations):
+                content.append(text)
+                end = offset + len(text)
+                annotations = (citation_json(citation, offset, end) for citation in citations)
+                further["annotations"] += [annotation for annotation in annotations if annotation is not None]
+                offset = end
+            case Refusal(text):
+                refusals.append(text)
+            case Reasoning(text, carrier):
+                reasoning += [text] if text else []
+                further["reasoning_details"] += carried_details(carrier)
+            case ToolCall():
+                further["tool_calls"].append(_tool_call(part))
+            case Media():
+                image = _image(part)
+                further["images"] += [] if image is None else [image]
+            case _:
+                pass
+    has_content = content or not (further["tool_calls"] or refusals)
+    message: Json = {
+        "role": "assistant",
+        "content": "".join(content) if has_content else None,
+        "refusal": "".join(refusals) or None,
+    }
+    if reasoning:
+        message[_REASONING_FIELD] = _BETWEEN_REASONING.join(reasoning)
+    return message | {field: entries for field, entries in further.items() if entries}
 
 
-def _call(call: ToolCall) -> Json:
+def _tool_call(call: ToolCall) -> Json:
     """A whole call. Upstreams without ids leave it to us to give one."""
     id = call.id or new_id("call_")
     if call.kind == "custom":
@@ -312,16 +311,6 @@ def _extra_content(carrier: Carrier | None) -> Json:
     if carrier is None or carrier.origin not in ("gemini", FORMAT):
         return {}
     return {"extra_content": {"google": {"thought_signature": carrier.data}}}
-
-
-def _annotation(citation: Citation, offset: int, end: int) -> Json | None:
-    """offset, end: where the text that it belongs to stands in the content. Only web pages can be cited."""
-    if citation.url is None:
-        return None
-    start = offset if citation.start is None else offset + citation.start
-    end = end if citation.end is None else offset + citation.end
-    source = {"url": citation.url, "title": citation.title or "", "start_index": start, "end_index": end}
-    return {"type": "url_citation", "url_citation": source}
 
 
 def _image(part: Media) -> Json | None:

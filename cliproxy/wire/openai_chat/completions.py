@@ -1,8 +1,7 @@
 """The older Completions format (`/v1/completions`), served by chat models: a prompt in, bare text out."""
 
-from typing import Any
-
 from cliproxy.wire.errors import ClientFault, UnsupportedContent, UpstreamCut
+from cliproxy.wire.fields import Fields
 from cliproxy.wire.fold import merge_usage
 from cliproxy.wire.json import dumps
 from cliproxy.wire.model import (
@@ -20,14 +19,13 @@ from cliproxy.wire.model import (
     Usage,
     UsageReport,
 )
-from cliproxy.wire.openai_chat.answer_encoder import COMMENT, failure_frame, finish_word, shell
-from cliproxy.wire.openai_chat.fields import Fields, wrong_type
+from cliproxy.wire.openai_chat.answer_encoder import PING, failure_frame, shell
 from cliproxy.wire.openai_chat.request_decoder import decode_request
-from cliproxy.wire.openai_chat.vocabulary import DONE, FORMAT, encode_usage, is_reported
+from cliproxy.wire.openai_chat.vocabulary import DONE, finish_word, usage_json
 from cliproxy.wire.sse import frame
 
 _SHARED = (
-    *("model", "stream", "stream_options", "max_tokens", "temperature", "top_p", "stop", "seed", "n", "user"),
+    *("model", "stream", "stream_options", "max_tokens", "temperature", "top_p", "stop", "seed", "user"),
     *("presence_penalty", "frequency_penalty", "logit_bias"),
 )
 """Fields that mean the same to a chat."""
@@ -37,11 +35,13 @@ def decode_completion_request(body: Json) -> Request:
     """The request as a chat of one user message; `raw` is the body itself.
 
     Raises ClientFault for anything that is not a Completions request, and for what a chat model cannot serve:
-    several prompts, or a suffix.
+    several prompts or answers, or a suffix.
     """
     top = Fields(body)
+    if (top.integer("n") or 1) > 1:
+        raise ClientFault("n must be 1: several texts cannot be answered at once", param="n")
     if top.string("suffix"):
-        raise UnsupportedContent("a suffix", FORMAT, param="suffix")
+        raise UnsupportedContent("a suffix", "Chat Completions", param="suffix")
     chat = {key: body[key] for key in _SHARED if key in body}
     chat["messages"] = [{"role": "user", "content": _prompt(top)}]
     logprobs = top.integer("logprobs")
@@ -91,10 +91,10 @@ class CompletionEncoder:
 
     def finish(self) -> bytes:
         """End the stream: as cut off, unless Finish or Failure came."""
-        return self.push(Failure(UpstreamCut("the upstream's answer ended before its end")))
+        return self.push(Failure(UpstreamCut()))
 
     def ping(self) -> bytes:
-        return b"" if self._ended else COMMENT
+        return b"" if self._ended else PING
 
     def _note(self, usage: Usage | None) -> None:
         if usage is not None:
@@ -107,7 +107,7 @@ class CompletionEncoder:
         self._ended = True
         out = self._chunk("", word)
         if self._wants_usage:
-            out += frame(dumps({**self._shell, "choices": [], "usage": encode_usage(self._usage)}))
+            out += frame(dumps({**self._shell, "choices": [], "usage": usage_json(self._usage)}))
         return out + frame(DONE)
 
 
@@ -118,24 +118,21 @@ def encode_completion(answer: Answer, request: Request, model: str) -> Json:
     start = Start(answer.id, answer.model, answer.created_s)
     completion = shell(start, model, "text_completion", "cmpl-")
     completion["choices"] = [_choice(text, finish_word(answer.finish, called=False))]
-    if is_reported(answer.usage):
-        completion["usage"] = encode_usage(answer.usage)
+    if answer.usage != Usage():
+        completion["usage"] = usage_json(answer.usage)
     return completion
 
 
 def _prompt(top: Fields) -> str:
     """The prompt, which may also come as a list of one. Chat models take text, not token numbers."""
-    prompt: Any = top.object.get("prompt")
-    if isinstance(prompt, list):
-        prompts = top.items("prompt")
-        if len(prompts) != 1:
-            raise ClientFault("prompt must be a single text: several cannot be answered at once", param="prompt")
-        prompt = prompts[0]
-    if prompt is None:
+    if top.object.get("prompt") is None:
         raise top.missing("prompt")
-    if not isinstance(prompt, str):
-        raise wrong_type("prompt", "a string", prompt)
-    return prompt
+    prompts = top.text_or_items("prompt")
+    if isinstance(prompts, str):
+        return prompts
+    if len(prompts) != 1:
+        raise ClientFault("prompt must be a single text: several cannot be answered at once", param="prompt")
+    return top.strings("prompt")[0]
 
 
 def _echo(request: Request) -> str:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from cliproxy.wire.errors import ClientFault, GatewayError, Unavailable, UnsupportedContent, UpstreamRefused
 from cliproxy.wire.openai_chat import decode_error, encode_error
-from cliproxy.wire.openai_chat.errors import MAX_MESSAGE_CHARS, error_of
+from cliproxy.wire.openai_chat.errors import streamed_error
+from cliproxy.wire.upstream_error import MAX_MESSAGE_CHARS
 
 
 def test_openais_envelope():
@@ -66,7 +67,7 @@ def test_long_messages_are_cut():
     [
         ({"retry-after": "7"}, "", 7),
         ({"retry-after-ms": "250", "retry-after": "1"}, "", 0.25),
-        ({"retry-after": "-3"}, "", 0),
+        ({"retry-after": "-3"}, "", None),
         ({"retry-after": "soon"}, "", None),
         ({}, "Rate limit reached. Please try again in 1.5s. Visit …", 1.5),
         ({}, "Please try again in 20ms", 0.02),
@@ -100,7 +101,7 @@ def test_a_date_in_retry_after():
     ],
 )
 def test_the_status_of_an_error_without_one(payload, status):
-    assert error_of(payload).status == status
+    assert streamed_error(payload).status == status
 
 
 @pytest.mark.parametrize(

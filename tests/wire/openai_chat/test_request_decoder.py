@@ -556,7 +556,7 @@ def test_null_is_not_given():
         (
             {"model": "m", "messages": [HI], "tool_choice": "maybe"},
             "tool_choice",
-            "tool_choice must be auto, none, required or an object",
+            "tool_choice must be auto, none, required or an object, not 'maybe'",
         ),
         (
             {"model": "m", "messages": [HI], "stop": [5]},
@@ -566,7 +566,7 @@ def test_null_is_not_given():
         (
             {"model": "m", "messages": [HI], "reasoning_effort": "huge"},
             "reasoning_effort",
-            "reasoning_effort must be one of none, minimal, low, medium, high, xhigh, max, not 'huge'",
+            "reasoning_effort must be none, minimal, low, medium, high, xhigh or max, not 'huge'",
         ),
     ],
 )

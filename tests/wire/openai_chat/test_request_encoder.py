@@ -186,7 +186,7 @@ def test_which_word_for_the_output_limit(facts, origin, raw, field):
 def test_the_output_limit_is_cut_to_what_the_model_writes():
     request = encoded(ModelFacts("up", max_output_tokens=100), sampling=Sampling(max_tokens=128_000))
     assert request.body["max_tokens"] == 100
-    assert request.dropped == ["max_tokens: cut to 100, the most that up writes"]
+    assert request.dropped == ["max_tokens: 128000 is more than the 100 that up can write"]
 
 
 def test_sampling():
@@ -200,11 +200,14 @@ def test_sampling():
         "seed": 1,
         "presence_penalty": 0.1,
         "frequency_penalty": 0.2,
-        "n": 2,
-        "logprobs": True,
-        "top_logprobs": 3,
     }
-    assert request.dropped == ["stop: only the first 4 sequences fit", "top_k: OpenAI refuses it"]
+    assert request.dropped == [
+        "stop: only the first 4 sequences fit",
+        "n: one answer is asked for, not 2",
+        "top_k: OpenAI refuses it",
+        "logprobs: the way back has no place for them",
+        "top_logprobs: the way back has no place for them",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,17 @@
 """cliproxy.wire.openai_chat.vocabulary: usage both ways, and the names of vendor-side tools."""
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cliproxy.wire.model import Carrier, Usage
 from cliproxy.wire.openai_chat.vocabulary import (
-    WireUsage,
     carried_details,
-    decode_usage,
     details_carrier,
-    encode_usage,
     field_carrier,
     server_tool_name,
+    usage_json,
+    usage_of,
 )
 
 
@@ -48,7 +46,7 @@ from cliproxy.wire.openai_chat.vocabulary import (
 )
 def test_usage_of_all_dialects(wire, usage):
     """class 8: cached tokens are neither lost nor counted twice."""
-    assert decode_usage(msgspec.convert(wire, WireUsage)) == usage
+    assert usage_of(wire) == usage
 
 
 _counts = st.integers(0, 1000)
@@ -57,8 +55,8 @@ _counts = st.integers(0, 1000)
 @given(st.builds(Usage, _counts, _counts, _counts, _counts, st.just(0)))
 def test_usage_is_conserved(usage):
     """class 8: there and back, and the totals are those of the parts."""
-    wire = encode_usage(usage)
-    assert decode_usage(msgspec.convert(wire, WireUsage)) == usage
+    wire = usage_json(usage)
+    assert usage_of(wire) == usage
     assert wire["total_tokens"] == usage.input + usage.cache_read + usage.cache_write + usage.output
 
 

@@ -1,9 +1,9 @@
-"""cliproxy.wire.openai_chat.fields: what a client did wrong, and where."""
+"""cliproxy.wire.fields: what a client did wrong, and where."""
 
 import pytest
 
 from cliproxy.wire.errors import ClientFault
-from cliproxy.wire.openai_chat.fields import Fields, wrong_type
+from cliproxy.wire.fields import Fields, wrong_type
 
 BODY = Fields(
     {

@@ -1,4 +1,4 @@
-"""cliproxy.wire.openai_chat.messages: turns as messages that strict servers take."""
+"""cliproxy.wire.openai_chat.conversation_encoder: turns as messages that strict servers take."""
 
 import pytest
 
@@ -275,13 +275,13 @@ def test_what_is_called_text_and_is_none_stays_a_file():
 @pytest.mark.parametrize(
     ("part", "origin", "message"),
     [
-        (Media("document", file_id="file_1", origin="anthropic"), "anthropic", "the file id 'file_1'"),
+        (Media("document", file_id="file_1", origin="anthropic"), "anthropic", "the uploaded file file_1"),
         (
             Media("image", file_id="file-1", origin="openai-responses"),
             "openai-responses",
-            "the file id 'file-1'",
+            "the uploaded file file-1",
         ),
-        (Media("image", url="gs://x", origin="gemini"), "gemini", "an image that only gemini can fetch"),
+        (Media("image", url="gs://x", origin="gemini"), "gemini", "an image that only gemini can fetch, gs://x,"),
         (Media("document", url="https://a.test/b.pdf"), "anthropic", "a document behind a URL"),
         (Media("audio", url="https://a.test/b.wav"), "gemini", "audio behind a URL"),
         (Media("video", "video/mp4", data="QUJD"), "gemini", "video"),
@@ -291,13 +291,13 @@ def test_what_chat_cannot_say_is_refused(part, origin, message):
     with pytest.raises(UnsupportedContent) as raised:
         messages(user(part), origin=origin)
     assert raised.value.status == 400
-    assert raised.value.message == f"{message} cannot be sent to a openai-chat upstream"
+    assert raised.value.message == f"{message} cannot be sent to a Chat Completions upstream"
 
 
 def test_what_the_model_cannot_take_is_refused():
     with pytest.raises(UnsupportedContent, match="audio cannot be sent to a up upstream"):
         messages(user(Media("audio", data="QUJD")), facts=ModelFacts("up", input_modalities=("text", "image")))
-    with pytest.raises(UnsupportedContent, match="an image in the system prompt"):
+    with pytest.raises(UnsupportedContent, match="image content in the system prompt"):
         messages(user(Text("a")), system=[PNG])
 
 
