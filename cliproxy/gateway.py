@@ -35,7 +35,7 @@ from cliproxy.relay import (
 )
 from cliproxy.routes import Operation, Route, error_format, match
 from cliproxy.routing.catalogue import Catalogue, ListedModel, Resolution
-from cliproxy.routing.chains import Chains
+from cliproxy.routing.chains import Chains, with_preview
 from cliproxy.routing.listing import get_model, list_models
 from cliproxy.routing.payload import PayloadRules
 from cliproxy.routing.registry import Registry, builtin_registry
@@ -132,6 +132,8 @@ class Gateway:
     ) -> Answer:
         """Try the model's targets, and each target's candidates, until one answers."""
         chain = self._chains.of(call.model)
+        if len(chain.targets) == 1 and self._config.quota_exceeded.switch_preview_model:
+            chain = with_preview(chain, self._catalogue)
         session = session_of(exchange.request, call) if self._config.routing.session_affinity else ""
         failed: GatewayError | None = None
         for name in chain.targets:
@@ -195,7 +197,8 @@ class Gateway:
             if self._signs(call):
                 # Pings cannot stand inside a compressed body.
                 headers["Accept-Encoding"] = "identity"
-            return Passing(format_), UpstreamCall(
+            holds = candidate.credential.provider == "codex" and self._config.codex.stream_bootstrap_buffering
+            return Passing(format_, holds_handshake=holds), UpstreamCall(
                 Purpose.GENERATE,
                 format_,
                 "POST",

@@ -4,6 +4,7 @@ Both ways have the same face. `stream()` turns the upstream's slices into the cl
 body in one piece. Neither touches a socket.
 """
 
+import re
 from typing import Protocol
 
 from cliproxy.exchange import AnswerCut, Headers
@@ -72,9 +73,12 @@ class NativeRefusal(UpstreamRefused):
 class PassingStream:
     """The upstream's stream, byte for byte, in whole frames: half a frame is never passed on before an error event."""
 
-    def __init__(self, format_: Format, headers: Headers) -> None:
+    def __init__(self, format_: Format, headers: Headers, *, holds_handshake: bool = False) -> None:
+        """holds_handshake: pass nothing on before the upstream begins to generate, so that it can still be replaced."""
         self._format: Format = format_
         self._tap = UsageTap(format_)
+        self._begun = False
+        self._handshake = b"" if holds_handshake else None
         coding = headers.get("content-encoding", "")
         self._decompressor = Decompressor(coding) if coding and coding.lower() != "identity" else None
         self._held = b""
@@ -98,27 +102,51 @@ class PassingStream:
         self._tap.feed(chunk)
         if not self._frames:
             return chunk
+        out = self._whole_frames(chunk)
+        if self._begun:
+            return out
+        if isinstance(self._tap.failure, UpstreamRefused):
+            # Nothing has gone out yet: this can still be an HTTP error, or another upstream's turn.
+            raise self._tap.failure
+        if self._handshake is not None:
+            self._handshake += out
+            if _is_handshake(self._handshake):
+                return b""
+            out, self._handshake = self._handshake, None
+        self._begun = bool(out)
+        return out
+
+    def _whole_frames(self, chunk: bytes) -> bytes:
+        """What of the stream so far can be passed on without ending inside a frame."""
         if not self._held and chunk.endswith((b"\n\n", b"\r\n\r\n")):
             return chunk
         buffer = self._held + chunk
-        end = max(buffer.rfind(b"\n\n") + 2, buffer.rfind(b"\r\n\r\n") + 4, buffer.rfind(b"\r\r") + 2)
-        if end < 4 and not buffer.startswith((b"\n\n", b"\r\r")):
-            end = 0
+        end = max(buffer.rfind(mark) + len(mark) if mark in buffer else 0 for mark in _FRAME_ENDS)
         self._held = buffer[end:]
         return buffer[:end]
 
     def finish(self) -> bytes:
         self._tap.finish()
-        if not self._tap.ended and self._tap.failure is None:
-            raise UpstreamCut("the upstream's answer ended before its end")
+        if isinstance(self._tap.failure, UpstreamCut):
+            raise self._tap.failure
         held, self._held = self._held, b""
-        return held
+        return (self._handshake or b"") + held
 
     def fail(self, error: GatewayError) -> bytes:
         if not self._frames:
             raise AnswerCut(error.message)
         self._held = b""
         return error_event(self._format, error)
+
+
+_FRAME_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_HANDSHAKE_EVENTS = (b"response.created", b"response.in_progress", b"response.queued")
+_EVENT_NAME = re.compile(rb'"type"\s*:\s*"(response\.[a-z_.]+)"')
+
+
+def _is_handshake(frames: bytes) -> bool:
+    """Whether an upstream of the Responses format has said no more yet than that it has the request."""
+    return all(name in _HANDSHAKE_EVENTS for name in _EVENT_NAME.findall(frames))
 
 
 def error_event(format_: Format, error: GatewayError, *, sse: bool = True) -> bytes:
@@ -141,14 +169,15 @@ def error_event(format_: Format, error: GatewayError, *, sse: bool = True) -> by
 class Passing:
     """Client and upstream speak the same format: bytes pass."""
 
-    def __init__(self, format_: Format) -> None:
+    def __init__(self, format_: Format, *, holds_handshake: bool = False) -> None:
         self._format: Format = format_
+        self._holds_handshake = holds_handshake
         self.usage = Usage()
         self.finish_reason: str | None = None
 
     def stream(self, headers: Headers) -> PassingStream:
         """Relay a streamed answer; headers: the upstream's."""
-        return PassingStream(self._format, headers)
+        return PassingStream(self._format, headers, holds_handshake=self._holds_handshake)
 
     def whole(self, body: bytes, headers: Headers) -> bytes:
         """Relay a body in one piece. Raises UpstreamGarbled when it is not a JSON object."""

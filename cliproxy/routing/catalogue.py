@@ -82,6 +82,10 @@ class Catalogue:
             raise ClientFault(message, status=404, code="model_not_found", param="model")
         return Resolution(bare, grouped(bare, serving), intent)
 
+    def offers(self, name: str) -> bool:
+        """Whether any credential offers a model of this name."""
+        return bool(self._find(name))
+
     def speaking(self, formats: Iterable[Format]) -> tuple[Candidate, ...]:
         """All credentials of the given upstream formats, for calls that have no model; best format first."""
         unnamed = ModelFacts("")

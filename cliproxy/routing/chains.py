@@ -50,3 +50,17 @@ class Chains:
             found = next((chain for pattern, chain in self._patterns if matches(pattern, model)), None)
         # A target may be the chain's own name: then it means the model of that name.
         return Chain(found.targets, found.on) if found else Chain((model,))
+
+
+class Offers(Protocol):
+    """Whatever knows which model names are offered."""
+
+    def offers(self, name: str) -> bool: ...
+
+
+def with_preview(chain: Chain, offers: Offers) -> Chain:
+    """The chain of a single model, with its preview version behind it for when the quota is used up, and the other way
+    round (`quota-exceeded.switch-preview-model`)."""
+    name = chain.targets[0]
+    other = name.removesuffix("-preview") if name.endswith("-preview") else f"{name}-preview"
+    return Chain((name, other), ("quota",)) if offers.offers(other) else chain

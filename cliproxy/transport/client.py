@@ -7,8 +7,10 @@ environment, no total time limit. What remains is bytes with time limits.
 import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp_socks import ProxyConnector
@@ -105,7 +107,8 @@ class HttpTransport:
     """Sends `UpstreamRequest`s. One session a proxy, opened when first used."""
 
     def __init__(self, tls: ssl.SSLContext, limits: TimeLimits, default_proxy_url: str | None = None) -> None:
-        """tls: how upstream certificates are checked. default_proxy_url: for requests that name none."""
+        """tls: how upstream certificates are checked. default_proxy_url: for requests that name none; None: the
+        environment's (`HTTPS_PROXY`, `NO_PROXY` …)."""
         self._tls = tls
         self._limits = limits
         self._default_proxy_url = default_proxy_url
@@ -116,10 +119,11 @@ class HttpTransport:
 
         Raises UpstreamUnreachable (nothing was sent), UpstreamTimeout, UpstreamCut, UpstreamGarbled.
         """
-        proxy_url = request.proxy_url or self._default_proxy_url or "direct"
+        url = urlsplit(request.url)
+        proxy_url = request.proxy_url or self._default_proxy_url or _environment_proxy(url.scheme, url.netloc)
         session = self._session(proxy_url)
         limits = self._limits
-        host = urlsplit(request.url).netloc
+        host = url.netloc
         try:
             response = await session.request(
                 request.method,
@@ -179,6 +183,15 @@ class HttpTransport:
         sessions, self._sessions = list(self._sessions.values()), {}
         for session in sessions:
             await session.close()
+
+
+@lru_cache(maxsize=1000)
+def _environment_proxy(scheme: str, host: str) -> str:
+    """The proxy that the environment names for an upstream, or `direct`."""
+    proxies = getproxies()
+    if proxy_bypass(host):
+        return "direct"
+    return proxies.get(scheme) or proxies.get("all") or "direct"
 
 
 def _reason(error: BaseException) -> str:
