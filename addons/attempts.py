@@ -24,7 +24,8 @@ from cliproxy.secrets import mask_header, mask_query
 ATTEMPT = "cliproxy.attempt"
 """`flow.metadata` key: on an attempt's flow, the id of the client's flow."""
 
-MARK_SERVED, MARK_FAILED = ":white_check_mark:", ":x:"
+# Two that ordinary fonts have; most of mitmproxy's marks need an emoji font.
+MARK_SERVED, MARK_FAILED = ":heavy_check_mark:", ":heavy_multiplication_x:"
 
 
 class AttemptObserver:

@@ -41,4 +41,5 @@ async def _move(proxyserver: Proxyserver) -> None:
 
 
 def _not_about_the_default(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("HTTP(S) proxy ")
+    # Not at its start: where the port is taken, "[Errno 98] " comes first.
+    return "HTTP(S) proxy " not in record.getMessage()

@@ -10,7 +10,7 @@ from cliproxy.providers import prepare
 from cliproxy.providers.call import UpstreamCall
 from cliproxy.secrets import SECRET_HEADERS
 from cliproxy.transport.client import UpstreamResponse
-from cliproxy.wire.errors import GatewayError
+from cliproxy.wire.errors import GatewayError, UpstreamGarbled
 from cliproxy.wire.model import Usage
 
 
@@ -88,6 +88,11 @@ class RunningAttempt:
             self._verdict.failed(failure)
         else:
             self._verdict.abandoned()
+
+    def pass_over(self, why: str) -> None:
+        """Nothing more is wanted of it, and it says nothing of its credential: another call follows."""
+        self.response.close()
+        _end(self._exchange, self.record, UpstreamGarbled(why))
 
 
 async def begin(

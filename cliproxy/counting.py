@@ -9,6 +9,7 @@ from cliproxy.transport.client import UpstreamResponse
 from cliproxy.wire import json
 from cliproxy.wire.model import Format
 from cliproxy.wire.translation import Translation
+from cliproxy.wire.unsealing import without_sealed
 
 _FIELDS: dict[Format, frozenset[str]] = {
     "anthropic": frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking"}),
@@ -31,7 +32,7 @@ def count_call(call: ClientCall, candidate: Candidate, client_headers: Headers) 
             call.route.path,
             call.query,
             client_headers,
-            call.passed_body(candidate),
+            without_sealed(format_, call.passed_body(candidate), candidate.model),
             action=call.route.action,
         )
     upstream = candidate.credential.formats[0]

@@ -249,8 +249,9 @@ class Dispatch:
     def _go_on(self, trial: Trial, error: GatewayError) -> None:
         """After a failure: go on to the next candidate, or raise what the client is to be told."""
         self.failures.append(trial)
-        # Another upstream may speak a format that can say it.
-        if not (trial.outcome and trial.outcome.tries_next) and not isinstance(error, UnsupportedContent):
+        # Another upstream may speak a format that can say it, or know the response itself.
+        elsewhere = isinstance(error, UnsupportedContent) or error.code == "previous_response_not_found"
+        if not (trial.outcome and trial.outcome.tries_next) and not elsewhere:
             raise error
 
     # ------------------------------------------------------------ between rounds

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from cliproxy import compaction
 from cliproxy.access import Access, without_keys
 from cliproxy.answering import MAX_ERROR_BYTES, answered, error_answer, json_answer, passed_on, refusal
-from cliproxy.attempt import Transport, begin
+from cliproxy.attempt import RunningAttempt, Transport, begin
 from cliproxy.call import ClientCall, read_body, read_call, with_model
 from cliproxy.config.schema import ClientKey, Config
 from cliproxy.counting import count_call, counted
@@ -33,6 +34,7 @@ from cliproxy.relay import (
     Relay,
     Translating,
 )
+from cliproxy.renaming import Renamer
 from cliproxy.routes import Operation, Route, error_format, match
 from cliproxy.routing.catalogue import Catalogue, ListedModel, Resolution
 from cliproxy.routing.chains import Chains, with_preview
@@ -40,12 +42,14 @@ from cliproxy.routing.listing import get_model, list_models
 from cliproxy.routing.payload import PayloadRules
 from cliproxy.routing.registry import Registry, builtin_registry
 from cliproxy.session import session_of
+from cliproxy.transcripts import Transcripts
 from cliproxy.transport.client import HttpTransport
 from cliproxy.transport.headers import forwarded, returned
 from cliproxy.wire import json
 from cliproxy.wire.errors import ClientFault, GatewayError, UpstreamFault
-from cliproxy.wire.model import Format
-from cliproxy.wire.translation import Translation
+from cliproxy.wire.model import Format, Request
+from cliproxy.wire.translation import COMPLETIONS, AnswerShape, Translation
+from cliproxy.wire.unsealing import without_sealed
 
 AttemptOn = Callable[[Exchange, ClientCall, Trial], Awaitable[Answer]]
 
@@ -59,9 +63,10 @@ class Gateway:
         transport: HttpTransport,
         pool: Pool | None = None,
         limits: KeyLimits | None = None,
+        transcripts: Transcripts | None = None,
         registry: Registry | None = None,
     ) -> None:
-        """pool, limits: those of the configuration before, so that what they remember survives a reload."""
+        """pool, limits, transcripts: those of the configuration before: what they remember survives a reload."""
         self._config = config
         self._transport = transport
         self._demo = DemoTransport()
@@ -74,6 +79,7 @@ class Gateway:
         self._chains = Chains(config.models)
         self._payload = PayloadRules(config.payload)
         self._limits = limits or KeyLimits()
+        self._transcripts = transcripts or Transcripts()
         self._access = Access(config.api_keys)
         self._catalogue = Catalogue(
             credentials_of(config), registry or builtin_registry(), force_prefix=config.force_model_prefix
@@ -81,6 +87,7 @@ class Gateway:
         self._operations: dict[Operation, Callable[[Exchange, Route], Awaitable[Answer]]] = {
             Operation.GENERATE: self._generate,
             Operation.COMPLETE: self._generate,
+            Operation.COMPACT: self._compact,
             Operation.COUNT_TOKENS: self._count_tokens,
             Operation.NATIVE: self._native,
             Operation.LIST_MODELS: self._list_models,
@@ -111,6 +118,17 @@ class Gateway:
 
     async def _generate(self, exchange: Exchange, route: Route) -> Answer:
         call = await read_call(exchange.request, route, self._config.max_request_body_bytes)
+        return await self._served(exchange, call)
+
+    async def _compact(self, exchange: Exchange, route: Route) -> Answer:
+        call = await read_call(exchange.request, route, self._config.max_request_body_bytes)
+        if call.stream:
+            raise ClientFault("stream: a compacted conversation comes whole", param="stream")
+        # Whoever compacts keeps what the user said, so that all of it must be in the request.
+        call.body = self._transcripts.expanded_body(exchange.client_key, call.body)
+        return await self._served(exchange, call)
+
+    async def _served(self, exchange: Exchange, call: ClientCall) -> Answer:
         exchange.format, exchange.model = call.route.format, call.model
         if exchange.key and (exchange.key.rpm or exchange.key.tpm or exchange.key.budget_usd):
             self._limits.check(exchange.key)
@@ -182,6 +200,10 @@ class Gateway:
         candidate = trial.candidate
         relay, upstream_call = self._plan(exchange, call, candidate)
         attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate), trial)
+        if self._lacks_compaction(call, relay, attempt):
+            attempt.pass_over("the upstream has no compaction: asked to summarise instead")
+            relay, upstream_call = self._translated(exchange, call, candidate)
+            attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate), trial)
         self._pool.note_headroom(candidate, attempt.response.headers)
         answer = await answered(attempt, relay, call)
         answer.headers["x-cliproxy-served-by"] = f"{candidate.credential.provider}/{candidate.model}"
@@ -194,29 +216,65 @@ class Gateway:
         format_ = call.route.format
         if format_ in candidate.credential.formats and call.route.operation is not Operation.COMPLETE:
             headers = _json_headers(forwarded(exchange.request.headers))
-            if self._signs(call):
-                # Pings cannot stand inside a compressed body.
+            renamer = Renamer(format_, call.model) if candidate.force_mapping else None
+            if renamer or self._signs(call):
+                # Neither pings nor names can be put into a compressed body.
                 headers["Accept-Encoding"] = "identity"
+            body = call.passed_body(candidate)
+            if format_ == "openai-responses":
+                body = self._transcripts.expanded_body(exchange.client_key, body)
+            body = without_sealed(format_, body, candidate.model)
             holds = candidate.credential.provider == "codex" and self._config.codex.stream_bootstrap_buffering
-            return Passing(format_, holds_handshake=holds), UpstreamCall(
+            return Passing(format_, renamer, holds_handshake=holds), UpstreamCall(
                 Purpose.GENERATE,
                 format_,
                 "POST",
                 call.route.path,
                 call.query,
                 headers,
-                self._ruled(exchange, call, candidate, format_, call.passed_body(candidate)),
+                self._ruled(exchange, call, candidate, format_, body),
                 call.stream,
                 call.route.action,
             )
+        return self._translated(exchange, call, candidate)
+
+    @staticmethod
+    def _lacks_compaction(call: ClientCall, relay: Relay, attempt: RunningAttempt) -> bool:
+        """Not every upstream that speaks Responses compacts, but each can summarise."""
+        is_passed = call.route.operation is Operation.COMPACT and isinstance(relay, Passing)
+        return is_passed and attempt.response.status in (404, 405, 501)
+
+    def _translated(self, exchange: Exchange, call: ClientCall, candidate: Candidate) -> tuple[Relay, UpstreamCall]:
+        format_ = call.route.format
         upstream = candidate.credential.formats[0]
         stream = call.stream or candidate.credential.streams_only
-        translation = Translation(call.request(), upstream, candidate.facts, call.model, stream=stream)
+        request, shape = self._asked(exchange, call, upstream)
+        remember = None
+        if format_ == "openai-responses" and shape is None:
+            remember = partial(self._transcripts.remember, exchange.client_key, request)
+        translation = Translation(
+            request, upstream, candidate.facts, call.model, stream=stream, shape=shape, remember=remember
+        )
         exchange.dropped = translation.encoded.dropped
         headers = Headers({"content-type": JSON, "accept-encoding": "identity"})
         body = self._ruled(exchange, call, candidate, upstream, translation.body)
         upstream_call = UpstreamCall(Purpose.GENERATE, upstream, "POST", "", "", headers, body, stream)
         return Translating(translation, upstream, stream=call.stream, sse=call.sse), upstream_call
+
+    def _asked(self, exchange: Exchange, call: ClientCall, upstream: Format) -> tuple[Request, AnswerShape | None]:
+        """What to ask, and how to write the answer where not as the client's format does."""
+        request = call.request()
+        if upstream != "openai-responses":
+            request = self._transcripts.expand(exchange.client_key, request)
+        match call.route.operation:
+            case Operation.COMPLETE:
+                return request, COMPLETIONS
+            case Operation.COMPACT:
+                return compaction.summarising(request), compaction.COMPACTED
+            case _ if compaction.is_triggered(request):
+                return compaction.summarising(request), compaction.TRIGGERED
+            case _:
+                return request, None
 
     def _ruled(
         self, exchange: Exchange, call: ClientCall, candidate: Candidate, upstream: Format, body: bytes
@@ -239,6 +297,8 @@ class Gateway:
     async def _count_tokens(self, exchange: Exchange, route: Route) -> Answer:
         call = await read_call(exchange.request, route, self._config.max_request_body_bytes)
         exchange.model = call.model
+        if call.route.format == "openai-responses":
+            call.body = self._transcripts.expanded_body(exchange.client_key, call.body)
         try:
             return await self._dispatched(exchange, call, self._count, counting=True)
         except UpstreamFault:

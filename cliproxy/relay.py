@@ -8,6 +8,7 @@ import re
 from typing import Protocol
 
 from cliproxy.exchange import AnswerCut, Headers
+from cliproxy.renaming import Renamer
 from cliproxy.transport.encoding import Decompressor, decompress
 from cliproxy.wire import json
 from cliproxy.wire.errors import GatewayError, UpstreamCut, UpstreamGarbled, UpstreamRefused
@@ -73,9 +74,12 @@ class NativeRefusal(UpstreamRefused):
 class PassingStream:
     """The upstream's stream, byte for byte, in whole frames: half a frame is never passed on before an error event."""
 
-    def __init__(self, format_: Format, headers: Headers, *, holds_handshake: bool = False) -> None:
+    def __init__(
+        self, format_: Format, headers: Headers, renamer: Renamer | None = None, *, holds_handshake: bool = False
+    ) -> None:
         """holds_handshake: pass nothing on before the upstream begins to generate, so that it can still be replaced."""
         self._format: Format = format_
+        self._renamer = renamer
         self._tap = UsageTap(format_)
         self._begun = False
         self._handshake = b"" if holds_handshake else None
@@ -119,18 +123,21 @@ class PassingStream:
     def _whole_frames(self, chunk: bytes) -> bytes:
         """What of the stream so far can be passed on without ending inside a frame."""
         if not self._held and chunk.endswith((b"\n\n", b"\r\n\r\n")):
-            return chunk
+            return self._named(chunk)
         buffer = self._held + chunk
         end = max(buffer.rfind(mark) + len(mark) if mark in buffer else 0 for mark in _FRAME_ENDS)
         self._held = buffer[end:]
-        return buffer[:end]
+        return self._named(buffer[:end])
+
+    def _named(self, frames: bytes) -> bytes:
+        return self._renamer.frames(frames) if self._renamer else frames
 
     def finish(self) -> bytes:
         self._tap.finish()
         if isinstance(self._tap.failure, UpstreamCut):
             raise self._tap.failure
         held, self._held = self._held, b""
-        return (self._handshake or b"") + held
+        return (self._handshake or b"") + self._named(held)
 
     def fail(self, error: GatewayError) -> bytes:
         if not self._frames:
@@ -169,15 +176,17 @@ def error_event(format_: Format, error: GatewayError, *, sse: bool = True) -> by
 class Passing:
     """Client and upstream speak the same format: bytes pass."""
 
-    def __init__(self, format_: Format, *, holds_handshake: bool = False) -> None:
+    def __init__(self, format_: Format, renamer: Renamer | None = None, *, holds_handshake: bool = False) -> None:
+        """renamer: for answers that shall name the model as the client did; they must come without content coding."""
         self._format: Format = format_
+        self._renamer = renamer
         self._holds_handshake = holds_handshake
         self.usage = Usage()
         self.finish_reason: str | None = None
 
     def stream(self, headers: Headers) -> PassingStream:
         """Relay a streamed answer; headers: the upstream's."""
-        return PassingStream(self._format, headers, holds_handshake=self._holds_handshake)
+        return PassingStream(self._format, headers, self._renamer, holds_handshake=self._holds_handshake)
 
     def whole(self, body: bytes, headers: Headers) -> bytes:
         """Relay a body in one piece. Raises UpstreamGarbled when it is not a JSON object."""
@@ -188,7 +197,7 @@ class Passing:
             raise UpstreamGarbled(f"the upstream's answer is not what it claims to be: {error}") from None
         tap = UsageTap.whole(self._format, plain)
         self.usage, self.finish_reason = tap.usage, tap.finish_reason
-        return body
+        return self._renamer.whole(body) if self._renamer and plain is body else body
 
     def refusal(self, status: int, headers: Headers, body: bytes) -> UpstreamRefused:
         """An upstream's error, which its client reads as it is."""

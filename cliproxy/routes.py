@@ -16,6 +16,8 @@ class Operation(Enum):
     """Ask a model; the answer may stream."""
     COMPLETE = auto()
     """OpenAI's legacy completions: GENERATE with a prompt for messages."""
+    COMPACT = auto()
+    """Replace a conversation by a summary of it."""
     COUNT_TOKENS = auto()
     NATIVE = auto()
     """Pass on to an upstream of the route's own format, whatever it means."""
@@ -80,6 +82,7 @@ _FIXED: dict[str, tuple[Operation, Format, tuple[str, ...]]] = {
     "/v1/chat/completions": (Operation.GENERATE, "openai-chat", ("POST",)),
     "/v1/completions": (Operation.COMPLETE, "openai-chat", ("POST",)),
     "/v1/responses": (Operation.GENERATE, "openai-responses", ("POST",)),
+    "/v1/responses/compact": (Operation.COMPACT, "openai-responses", ("POST",)),
     "/v1/responses/input_tokens": (Operation.COUNT_TOKENS, "openai-responses", ("POST",)),
     "/v1/messages": (Operation.GENERATE, "anthropic", ("POST",)),
     "/v1/messages/count_tokens": (Operation.COUNT_TOKENS, "anthropic", ("POST",)),

@@ -1,5 +1,6 @@
 """Fixtures that every test may use: a mock upstream, and real mitmproxy processes with the gateway in them."""
 
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -74,3 +75,10 @@ async def client() -> AsyncIterator[ClientSession]:
 def authority(confdir: Path) -> Callable[[], SSLContext]:
     """Makes TLS contexts that trust the certificates which running gateways show, and nothing else."""
     return lambda: create_default_context(cafile=confdir / "mitmproxy-ca-cert.pem")
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of loopback that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

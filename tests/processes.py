@@ -131,9 +131,7 @@ async def mitmproxy(
     """
     command = [program, "-s", str(script), "--set", f"confdir={folder}"]
     if config is not None:
-        path = folder / f"config-{len(list(folder.iterdir()))}.yaml"
-        path.write_text(yaml.safe_dump(dict(config)), "utf-8")
-        command += ["--set", f"cliproxy_config={path}"]
+        command += ["--set", f"cliproxy_config={written(folder, config)}"]
     if mode:
         command += ["--mode", mode]
     gateway = await spawn(Gateway, *command, *arguments)
@@ -141,8 +139,15 @@ async def mitmproxy(
         yield gateway
     finally:
         await gateway.stop()
-        print(gateway.text)  # noqa: T201 - pytest shows it where the test fails
+        print(gateway.text)
     assert_clean(gateway)
+
+
+def written(folder: Path, config: Mapping[str, Any]) -> Path:
+    """A new file with a config."""
+    path = folder / f"config-{len(list(folder.iterdir()))}.yaml"
+    path.write_text(yaml.safe_dump(dict(config)), "utf-8")
+    return path
 
 
 def assert_clean(program: Program) -> None:

@@ -1,6 +1,5 @@
 """Whatever clients and upstreams do wrong is answered in the format of the route, and the gateway lives on."""
 
-import asyncio
 import json
 import socket
 import zlib
@@ -18,6 +17,7 @@ from tests.calls import MODELS, PATHS, Call, ask, call, message_of
 from tests.conftest import Start
 from tests.native import FORMATS, Format
 from tests.processes import CLIENT_KEY, Gateway, config_for, credentials
+from tests.streams import broken, events, held
 from tests.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -61,17 +61,13 @@ async def refused(
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("format", FORMATS)
-async def test_a_missing_key_is_401(
-    gateway: Gateway, client: ClientSession, format: Format, stream: bool
-) -> None:
+async def test_a_missing_key_is_401(gateway: Gateway, client: ClientSession, format: Format, stream: bool) -> None:
     asked = call(format, stream=stream)
     assert "missing" in await refused(client, gateway, format, Call(asked.path, {}, asked.json), 401)
 
 
 @pytest.mark.parametrize("format", FORMATS)
-async def test_a_wrong_key_is_401_and_not_repeated(
-    gateway: Gateway, client: ClientSession, format: Format
-) -> None:
+async def test_a_wrong_key_is_401_and_not_repeated(gateway: Gateway, client: ClientSession, format: Format) -> None:
     asked = call(format)
     wrong = Call(asked.path, dict.fromkeys(asked.headers, "sk-test-wrong"), asked.json)
     message = await refused(client, gateway, format, wrong, 401)
@@ -91,9 +87,7 @@ async def test_an_unknown_model_is_404_and_the_nearest_are_named(
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("format", BODY_FORMATS)
-async def test_a_missing_model_is_400(
-    gateway: Gateway, client: ClientSession, format: Format, stream: bool
-) -> None:
+async def test_a_missing_model_is_400(gateway: Gateway, client: ClientSession, format: Format, stream: bool) -> None:
     asked = call(format, stream=stream)
     del asked.json["model"]
     assert "model is missing" in await refused(client, gateway, format, asked, 400)
@@ -123,9 +117,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 @pytest.mark.parametrize("format", FORMATS)
-async def test_malformed_json_is_400(
-    gateway: Gateway, client: ClientSession, format: Format, body: bytes
-) -> None:
+async def test_malformed_json_is_400(gateway: Gateway, client: ClientSession, format: Format, body: bytes) -> None:
     assert await refused(client, gateway, format, call(format), 400, body=body)
 
 
@@ -173,9 +165,7 @@ async def test_an_unknown_path_is_404_in_the_format_of_its_family(
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
 @pytest.mark.parametrize("format", FORMATS)
-async def test_a_wrong_method_is_405(
-    gateway: Gateway, client: ClientSession, format: Format, method: str
-) -> None:
+async def test_a_wrong_method_is_405(gateway: Gateway, client: ClientSession, format: Format, method: str) -> None:
     asked = call(format)
     async with client.request(method, gateway.url + asked.path, headers=asked.headers) as answer:
         if (format, method) == ("openai-responses", "GET"):
@@ -272,21 +262,14 @@ def error_event(format: Format, frame: bytes) -> str:
             return error["error"]["message"]
 
 
-def _cut(format: Format, *, pieces: int, tail: bytes = b"", **how: Any) -> tuple[Answer, bytes]:
-    """A streamed answer that breaks off, and what of it was whole."""
-    known = native.text(format, stream=True)
-    whole = [piece for piece in known.body if isinstance(piece, bytes)][:pieces]
-    return Answer(headers=known.headers, body=[*whole, tail] if tail else whole, **how), b"".join(whole)
-
-
 @pytest.mark.parametrize("tail", [b"", b'data: {"half": '], ids=["between events", "within one"])
-@pytest.mark.parametrize("cut", [True, False], ids=["reset", "ended too early"])
+@pytest.mark.parametrize("reset", [True, False], ids=["reset", "ended too early"])
 @pytest.mark.parametrize("format", FORMATS)
 async def test_a_stream_that_breaks_off_ends_in_an_error_event(
-    gateway: Gateway, shared_upstream: Upstream, client: ClientSession, format: Format, tail: bytes, cut: bool
+    gateway: Gateway, shared_upstream: Upstream, client: ClientSession, format: Format, tail: bytes, reset: bool
 ) -> None:
-    answer, whole = _cut(format, pieces=2, tail=tail, cut=cut)
-    shared_upstream.script(answer)
+    whole = b"".join(events(format)[:2])
+    shared_upstream.script(broken(format, after=2, tail=tail, reset=reset))
     reply = await ask(client, gateway, call(format, stream=True))
     assert reply.status == 200
     assert reply.body.startswith(whole)
@@ -298,8 +281,8 @@ async def test_a_stream_that_breaks_off_ends_in_an_error_event(
 async def test_a_stream_that_falls_silent_ends_in_an_error_event(
     gateway: Gateway, shared_upstream: Upstream, client: ClientSession
 ) -> None:
-    answer, whole = _cut("anthropic", pieces=2)
-    shared_upstream.script(Answer(headers=answer.headers, body=[*answer.body, asyncio.Event()]))
+    whole = b"".join(events("anthropic")[:2])
+    shared_upstream.script(held("anthropic", after=2))
     reply = await ask(client, gateway, call("anthropic", stream=True))
     assert "idle-seconds" in error_event("anthropic", reply.body.removeprefix(whole).removesuffix(b"\n\n"))
     await shared_upstream.requests[-1].disconnected.wait()

@@ -5,7 +5,6 @@ import gzip
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import brotli
 import msgspec
@@ -22,6 +21,7 @@ from tests.conftest import Start
 from tests.native import FORMATS, Format
 from tests.processes import CLIENT_KEY, ROOT, UPSTREAM_KEY, Gateway, config_for, credentials, listening, mitmproxy
 from tests.proxies import HttpProxy, Socks5Proxy
+from tests.streams import events, held
 from tests.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -102,7 +102,7 @@ async def test_headers_arrive_as_they_were_sent_but_for_the_credential(
         "Accept-Encoding": "gzip, br",
         "Content-Type": "application/json",
         "User-Agent": "test-client/1.0 (é)",
-        "X-Unknown": " a, b ;c=\"d\"".strip(),
+        "X-Unknown": 'a, b ;c="d"',
         **FORMAT_HEADERS[format],
     }  # fmt: skip
     for_the_gateway = {
@@ -116,9 +116,7 @@ async def test_headers_arrive_as_they_were_sent_but_for_the_credential(
     async with client.post(url, headers={**for_the_gateway, **own}, json=asked.json) as answer:
         assert answer.status == 200
     received = shared_upstream.requests[-1]
-    credential = (
-        ("x-goog-api-key", UPSTREAM_KEY) if format == "gemini" else ("authorization", f"Bearer {UPSTREAM_KEY}")
-    )
+    credential = ("x-goog-api-key", UPSTREAM_KEY) if format == "gemini" else ("authorization", f"Bearer {UPSTREAM_KEY}")
     arrived = {name.lower(): value.encode("latin-1").decode() for name, value in received.headers.items()}
     assert int(arrived.pop("content-length")) == len(received.body)
     assert arrived.pop("host") == f"127.0.0.1:{shared_upstream.port}"
@@ -176,10 +174,10 @@ UNHEARD_OF = (
 async def test_events_that_nobody_knows_reach_the_client_byte_for_byte(
     gateway: Gateway, shared_upstream: Upstream, client: ClientSession, format: Format
 ) -> None:
-    known = native.text(format, stream=True)
-    first, *rest = [piece for piece in known.body if isinstance(piece, bytes)]
+    first, *rest = events(format)
     cut = [rest[0][:10], rest[0][10:]]
-    shared_upstream.script(Answer(headers=known.headers, body=[first, *UNHEARD_OF, *cut, *rest[1:]]))
+    headers = native.text(format, stream=True).headers
+    shared_upstream.script(Answer(headers=headers, body=[first, *UNHEARD_OF, *cut, *rest[1:]]))
     reply = await ask(client, gateway, call(format, stream=True))
     assert reply.body == b"".join([first, *UNHEARD_OF, *rest])
 
@@ -187,19 +185,14 @@ async def test_events_that_nobody_knows_reach_the_client_byte_for_byte(
 async def test_an_event_reaches_the_client_while_the_next_is_not_there_yet(
     gateway: Gateway, shared_upstream: Upstream, client: ClientSession
 ) -> None:
-    known = native.text("anthropic", stream=True)
     gate = asyncio.Event()
-    shared_upstream.script(Answer(headers=known.headers, body=[known.body[0], gate, *known.body[1:]]))
+    shared_upstream.script(held("anthropic", gate))
     asked = call("anthropic", stream=True)
+    first, *rest = events("anthropic")
     async with client.post(gateway.url + asked.path, headers=asked.headers, json=asked.json) as answer:
-        assert await answer.content.readany() == known.body[0]
+        assert await answer.content.readany() == first
         gate.set()
-        assert await answer.content.read() == known.whole.removeprefix(_bytes(known.body[0]))
-
-
-def _bytes(piece: Any) -> bytes:
-    assert isinstance(piece, bytes)
-    return piece
+        assert await answer.content.read() == b"".join(rest)
 
 
 async def test_gemini_without_sse_streams_its_json_array(
@@ -284,10 +277,12 @@ async def test_upstreams_are_reached_through_their_proxies(
                 proxy_url=default.url,
             )
         )
-        for format, model in (("anthropic", "anthropic-model"), ("gemini", "gemini-model")):
-            for before in ("http-", "socks-", "socks5h-", "direct-", ""):
-                reply = await ask(client, gateway, call(format, model=before + model, stream=True))
-                assert reply.status == 200
+        for before in ("http-", "socks-", "socks5h-", "direct-", ""):
+            for asked in (
+                call("anthropic", model=f"{before}anthropic-model"),
+                call("gemini", model=f"{before}gemini-model"),
+            ):
+                assert (await ask(client, gateway, asked)).status == 200
     target = f"127.0.0.1:{shared_upstream.port}"
     assert http.targets == [target] * 2
     assert [passage.method for passage in http.passages] == ["POST"] * 2
@@ -305,13 +300,18 @@ async def test_a_reloaded_script_goes_on_serving(
     async with mitmproxy(confdir, config=config_for(shared_upstream), script=script) as gateway:
         await listening(gateway)
         gate = asyncio.Event()
-        known = native.text("anthropic", stream=True)
-        shared_upstream.script(Answer(headers=known.headers, body=[known.body[0], gate, *known.body[1:]]))
+        shared_upstream.script(held("anthropic", gate))
         asked = call("anthropic", stream=True)
+        first, *rest = events("anthropic")
         async with client.post(gateway.url + asked.path, headers=asked.headers, json=asked.json) as answer:
-            assert await answer.content.readany() == known.body[0]
-            script.write_text(script.read_text("utf-8") + "\n", "utf-8")
+            assert await answer.content.readany() == first
+            _touch(script)
             await gateway.wait_for("Loading script", times=2)
             assert (await ask(client, gateway, asked)).status == 200
             gate.set()
-            assert await answer.content.read() == known.whole.removeprefix(_bytes(known.body[0]))
+            assert await answer.content.read() == b"".join(rest)
+
+
+def _touch(script: Path) -> None:
+    """Change a file: mitmproxy looks at the time of the last change."""
+    script.write_text(script.read_text("utf-8") + "\n", "utf-8")

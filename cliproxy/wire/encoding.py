@@ -3,7 +3,19 @@
 from typing import Any
 
 from cliproxy.wire.errors import UnsupportedContent
-from cliproxy.wire.model import Encoded, Format, Json, Media, ModelFacts, Request, ServerTool, Tool
+from cliproxy.wire.model import (
+    Encoded,
+    Format,
+    Json,
+    Media,
+    ModelFacts,
+    Opaque,
+    Request,
+    ServerCall,
+    ServerResult,
+    ServerTool,
+    Tool,
+)
 from cliproxy.wire.names import ToolNames
 
 _APIS: dict[Format, str] = {
@@ -31,6 +43,10 @@ class Encoding:
         known = facts.input_modalities
         self._modalities = None if known is None else frozenset(word.lower() for word in known)
         self._dropped: dict[str, None] = {}
+        for tool in request.tools:
+            if isinstance(tool, Tool):
+                # Before the calls in the history: as that grows, the names stay what they were.
+                names.send(tool.name)
 
     def encoded(self, body: Json) -> Encoded:
         return Encoded(body, list(self._dropped), self.names.restored)
@@ -51,6 +67,16 @@ class Encoding:
         """The fault for content that the format cannot say, and whose loss would change the meaning."""
         return UnsupportedContent(content, _APIS[self.format])
 
+    def drop_foreign(self, part: ServerTool | ServerCall | ServerResult | Opaque) -> None:
+        """Record what only its origin understands."""
+        match part:
+            case ServerTool(name):
+                self.drop(f"tools.{name}", f"it runs at {part.origin} and has no counterpart here")
+            case ServerCall(_, name) | ServerResult(_, name):
+                self.drop(f"{name} in the history", f"it ran at {part.origin}")
+            case Opaque(origin, raw):
+                self.drop(str(raw.get("type", "content")), f"only {origin} knows it")
+
     def write_extras(self, body: Json, why: str) -> None:
         """Add the request's extras to a body of their own format; to any other they are lost.
 
@@ -58,13 +84,15 @@ class Encoding:
         the entries of a list (`messages[].name`) has a place only where the bytes pass as they are.
         """
         for name, value in self.request.extras.items():
+            if name in body:
+                continue
             section, dot, field = name.rpartition(".")
             if not self.own or section.endswith("[]"):
                 self.drop(name, why)
             elif dot:
                 body.setdefault(section, {})[field] = value
             else:
-                body.setdefault(name, value)
+                body[name] = value
 
     # ------------------------------------------------------------ what the model can do
 

@@ -24,14 +24,16 @@ class EventSequence:
     """The events of one answer that were not yet handed out.
 
     started: Start has come. over: Finish or Failure has come, and nothing more will. parts: how many have begun.
+    kinds: the types of those.
     """
 
-    __slots__ = ("_events", "over", "parts", "started")
+    __slots__ = ("_events", "kinds", "over", "parts", "started")
 
     def __init__(self) -> None:
         self.started = False
         self.over = False
         self.parts = 0
+        self.kinds: set[type[Part]] = set()
         self._events: list[Event] = []
 
     def drain(self) -> list[Event]:
@@ -50,6 +52,7 @@ class EventSequence:
         self.start()
         index = self.parts
         self.parts = index + 1
+        self.kinds.add(type(part))
         self._events.append(PartStart(index, part))
         return index
 

@@ -12,6 +12,7 @@ from cliproxy.wire.errors import UpstreamGarbled
 MAX_EVENT_BYTES = 64 * 1024 * 1024
 """A larger event is an upstream's fault; an image in base64 fits."""
 
+_FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -31,6 +32,10 @@ class SseParser:
         self._data: list[bytes] = []
         self._size = 0
         self._begun = False
+        self._seen = False
+        """An event has come."""
+        self._other = False
+        """A line has come that belongs to no event stream."""
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take 0..n bytes, cut anywhere; return the events they complete.
@@ -57,9 +62,15 @@ class SseParser:
         return self._take(lines)
 
     def finish(self) -> list[ServerSentEvent]:
-        """End of the body: return the last event where its blank line is missing."""
+        """End of the body: return the last event where its blank line is missing.
+
+        Raises UpstreamGarbled when the body was no event stream at all.
+        """
         rest, self._rest = self._rest, b""
-        return self._take([rest.removesuffix(b"\r"), b""])
+        events = self._take([rest.removesuffix(b"\r"), b""])
+        if self._other and not self._seen:
+            raise UpstreamGarbled("the upstream's answer is not an event stream")
+        return events
 
     def _take(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
@@ -79,6 +90,9 @@ class SseParser:
                 self._name = line[6:].strip().decode("utf-8", "replace")
             elif line == b"data":
                 self._data.append(b"")
+            elif not line.startswith(_FIELDS) and not any(field.startswith(line) for field in _FIELDS):
+                self._other = True
+        self._seen = self._seen or bool(events)
         return events
 
 

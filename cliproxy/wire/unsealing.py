@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from cliproxy.wire import json
-from cliproxy.wire.anthropic.messages import THINKING_TYPES
+from cliproxy.wire.anthropic.vocabulary import THINKING_TYPES
 from cliproxy.wire.envelope import holds_sealed, unseal
 from cliproxy.wire.fields import object_of, objects_of, text_of
 from cliproxy.wire.gemini.contents import fill_in_signatures
@@ -147,9 +147,11 @@ def _opened_item(item: Json) -> Json | None:
             carrier = unseal(text_of(item, "encrypted_content"))
             if carrier is None:
                 return item
-            if carrier.origin != "openai-responses" or carrier.id is None:
+            if carrier.origin != "openai-responses":
                 return None
-            return {**item, "id": carrier.id, "encrypted_content": carrier.data}
+            own_id = {} if carrier.id is None else {"id": carrier.id}
+            rest = {key: value for key, value in item.items() if key != "id"}
+            return {**own_id, **rest, "encrypted_content": carrier.data}
         case "compaction":
             summary = told(text_of(item, "encrypted_content"))
             if summary is None:
@@ -170,10 +172,8 @@ def _clean_gemini(request: Json, model: str) -> bool:
         return False
     contents = [content for content in contents if content.get("parts") != []]
     if (generation(model) or _FIRST_GEMINI_THAT_CHECKS_CALLS) >= _FIRST_GEMINI_THAT_CHECKS_CALLS:
-        # The parts are the same objects, only put where they are looked for.
-        fill_in_signatures(
-            [{"role": content.get("role"), "parts": objects_of(content, "parts")} for content in contents]
-        )
+        # Shells around the same parts, since a client's contents may lack what is looked for.
+        fill_in_signatures([{"role": text_of(each, "role"), "parts": objects_of(each, "parts")} for each in contents])
     request["contents"] = contents
     return True
 

@@ -22,6 +22,7 @@ from tests.calls import Call, ask, call, http1
 from tests.http2 import Http2Client
 from tests.processes import CLIENT_KEY, UPSTREAM_KEY, Gateway, config_for, credentials, listening, mitmproxy
 from tests.proxies import HttpProxy
+from tests.streams import broken, events, held
 from tests.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -94,14 +95,14 @@ class Exchanges:
         await self.ask("dead", call("anthropic", model="dead-anthropic-model"))
         await self.ask("garbled", call("anthropic"), Answer(headers={"content-type": "text/html"}, body=b"<html>"))
         for case in ("answer", "kill"):
-            await self.ask(f"a script's {case}", Call(f"{asked.path}?key={CLIENT_KEY}", {}, asked.json), x_test_script=case)
-        known = native.text("anthropic", stream=True)
-        await self.ask("cut", call("anthropic", stream=True), Answer(headers=known.headers, body=known.body[:3], cut=True))
+            await self.ask(
+                f"a script's {case}", Call(f"{asked.path}?key={CLIENT_KEY}", {}, asked.json), x_test_script=case
+            )
+        await self.ask("cut", call("anthropic", stream=True), broken("anthropic", after=3))
 
     async def abandoned(self) -> None:
         """The client leaves: within the answer, and within its own body, where no exchange has begun."""
-        known = native.text("anthropic", stream=True)
-        self.upstream.script(Answer(headers=known.headers, body=[*known.body[:2], asyncio.Event()]))
+        self.upstream.script(held("anthropic", after=2))
         asked = call("anthropic", stream=True)
         headers = {**asked.headers, "x-test-case": "abandoned"}
         async with self.client.post(self.gateway.url + asked.path, headers=headers, json=asked.json) as answer:
@@ -144,9 +145,7 @@ async def saved(
         proxy_url = proxy.url.replace("//", f"//user:{PROXY_WORD}@")
         config = config_for(
             shared_upstream,
-            credentials(
-                shared_upstream.url, "proxied-", proxy_url=proxy_url, headers={"X-Team": HEADER_SECRET}
-            ),
+            credentials(shared_upstream.url, "proxied-", proxy_url=proxy_url, headers={"X-Team": HEADER_SECRET}),
             credentials("http://127.0.0.1:1", "dead-"),
             max_request_body_bytes=100_000,
             inspect={"max-body-bytes": MAX_BODY_BYTES},
@@ -270,11 +269,7 @@ async def test_failures_say_why(saved: Saved) -> None:
     assert reasons == {"abandoned": "the client went away"}
     partial = saved.attempt("cut").response
     assert partial
-    assert partial.content == b"".join(_bytes(native.text("anthropic", stream=True).body[:3]))
-
-
-def _bytes(pieces: Any) -> list[bytes]:
-    return [piece for piece in pieces if isinstance(piece, bytes)]
+    assert partial.content == b"".join(events("anthropic")[:3])
 
 
 async def test_an_exchange_that_the_end_interrupted_is_saved(saved: Saved) -> None:

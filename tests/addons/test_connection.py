@@ -22,6 +22,7 @@ from tests.calls import Call, ask, call, http1, message_of
 from tests.conftest import Start
 from tests.http2 import Http2Client, ResetByServer
 from tests.processes import CLIENT_KEY, Gateway, config_for, credentials
+from tests.streams import events, held
 from tests.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -105,9 +106,7 @@ async def _over_http1(gateway: Gateway, asked: Call, stack: AsyncExitStack, *, r
     return leave
 
 
-async def _over_http2(
-    gateway: Gateway, asked: Call, stack: AsyncExitStack, tls: SSLContext, *, reset: bool
-) -> Leave:
+async def _over_http2(gateway: Gateway, asked: Call, stack: AsyncExitStack, tls: SSLContext, *, reset: bool) -> Leave:
     client = await stack.enter_async_context(Http2Client(gateway.port, tls))
     stream = await client.send("POST", asked.path, asked.headers, json.dumps(asked.json).encode())
 
@@ -128,11 +127,7 @@ async def test_a_client_that_leaves_ends_the_upstream_call_at_once(
     reset: bool,
     when: str,
 ) -> None:
-    known = native.text("anthropic", stream=True)
-    silent = {
-        "before the answer": Answer(hang=True),
-        "within the answer": Answer(headers=known.headers, body=[*known.body[:2], asyncio.Event()]),
-    }[when]
+    silent = {"before the answer": Answer(hang=True), "within the answer": held("anthropic", after=2)}[when]
     asked = call("anthropic", stream=True)
     took_s = []
     # The best of three: this machine may be busy with other tests.
@@ -155,12 +150,9 @@ async def test_a_client_that_leaves_ends_the_upstream_call_at_once(
 async def test_a_stream_that_is_reset_leaves_the_others_of_its_connection_alone(
     gateway: Gateway, shared_upstream: Upstream, authority: Callable[[], SSLContext]
 ) -> None:
-    known = native.text("anthropic", stream=True)
     gate = asyncio.Event()
     before = len(shared_upstream.requests)
-    shared_upstream.script(
-        Answer(headers=known.headers, body=[known.body[0], gate, *known.body[1:]]), Answer(hang=True)
-    )
+    shared_upstream.script(held("anthropic", gate), Answer(hang=True))
     asked = call("anthropic", stream=True)
     body = json.dumps(asked.json).encode()
     async with Http2Client(gateway.port, authority()) as client:
@@ -171,7 +163,7 @@ async def test_a_stream_that_is_reset_leaves_the_others_of_its_connection_alone(
         await leaves.cancel()
         await disconnected.wait()
         gate.set()
-        assert await stays.read() == known.whole
+        assert await stays.read() == b"".join(events("anthropic"))
     assert not shared_upstream.requests[before].disconnected.is_set()
 
 
@@ -225,9 +217,7 @@ async def never(event: asyncio.Event, within_s: float = 1.0) -> bool:
     return False
 
 
-async def _read_over_http1(
-    gateway: Gateway, asked: Call, stack: AsyncExitStack
-) -> Callable[[], Awaitable[bytes]]:
+async def _read_over_http1(gateway: Gateway, asked: Call, stack: AsyncExitStack) -> Callable[[], Awaitable[bytes]]:
     reader, writer = await stack.enter_async_context(connected(gateway))
     writer.write(http1(asked))
     await reader.readuntil(b"\r\n\r\n")
@@ -288,7 +278,7 @@ async def test_one_stream_that_is_not_read_does_not_hold_up_the_others(
 def upload_head(path: str = "/v1/files", type: str = "multipart/form-data; boundary=b", **headers: str) -> bytes:
     """The head of an upload with the client's key."""
     key = {"authorization": f"Bearer {CLIENT_KEY}"}
-    return http1(Call(path, key, {}), b"", **{"content_type": type}, **headers)
+    return http1(Call(path, key, {}), b"", content_type=type, **headers)
 
 
 UPLOADS = {
@@ -364,9 +354,7 @@ async def test_a_slow_upstream_slows_the_upload(gateway: Gateway, receiver: Rece
     assert gateway.rss_bytes - rss_bytes < HELD_BYTES
 
 
-async def test_an_upload_that_is_refused_early_can_be_sent_to_its_end(
-    gateway: Gateway, receiver: Receiver
-) -> None:
+async def test_an_upload_that_is_refused_early_can_be_sent_to_its_end(gateway: Gateway, receiver: Receiver) -> None:
     async with connected(gateway) as (reader, writer):
         writer.write(upload_head(content_length=str(8 * MIB)) + b"begun")
         _, up_reader, up_writer = await receiver.request()
@@ -407,9 +395,7 @@ async def test_a_large_body_is_refused_while_its_rest_still_arrives(gateway: Gat
         assert (await _answer(reader))[0] == 200
 
 
-async def test_a_large_body_is_refused_over_http2(
-    gateway: Gateway, authority: Callable[[], SSLContext]
-) -> None:
+async def test_a_large_body_is_refused_over_http2(gateway: Gateway, authority: Callable[[], SSLContext]) -> None:
     asked = call("anthropic")
     async with Http2Client(gateway.port, authority()) as client:
         stream = await client.send("POST", asked.path, asked.headers, b"x" * (LIMIT_BYTES + 1))
@@ -458,9 +444,7 @@ NOT_HTTP = {
 
 
 @pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=NOT_HTTP)
-async def test_input_that_is_not_http_harms_nobody_else(
-    gateway: Gateway, client: ClientSession, sent: bytes
-) -> None:
+async def test_input_that_is_not_http_harms_nobody_else(gateway: Gateway, client: ClientSession, sent: bytes) -> None:
     async with connected(gateway) as (reader, writer):
         writer.write(sent)
         writer.write_eof()

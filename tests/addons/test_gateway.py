@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from ssl import SSLContext
 
@@ -18,6 +19,7 @@ from tests.conftest import Start
 from tests.http2 import Http2Client, ResetByServer
 from tests.native import FORMATS, Format
 from tests.processes import Gateway, assert_clean, config_for, credentials, mitmproxy
+from tests.streams import events, held
 from tests.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -132,28 +134,22 @@ async def test_http2_streams_run_side_by_side(
     gateway: Gateway, shared_upstream: Upstream, authority: Callable[[], SSLContext]
 ) -> None:
     count, before = 20, len(shared_upstream.requests)
-    known = native.text("anthropic", stream=True)
+    headers, (first, *rest) = native.text("anthropic", stream=True).headers, events("anthropic")
     gates = [asyncio.Event() for _ in range(count)]
     shared_upstream.script(
-        *(
-            Answer(headers=known.headers, body=[known.body[0], gate, b": %d\n\n" % number, *known.body[1:]])
-            for number, gate in enumerate(gates)
-        )
+        *(Answer(headers=headers, body=[first, gate, b": %d\n\n" % number, *rest]) for number, gate in enumerate(gates))
     )
     asked = call("anthropic", stream=True)
     async with Http2Client(gateway.port, authority()) as client:
         streams = [
-            await client.send("POST", asked.path, asked.headers, json.dumps(asked.json).encode())
-            for _ in range(count)
+            await client.send("POST", asked.path, asked.headers, json.dumps(asked.json).encode()) for _ in range(count)
         ]
         assert [await stream.answered() for stream in streams] == [200] * count
         await shared_upstream.received(before + count)
         for gate in reversed(gates):
             gate.set()
         bodies = {await stream.read() for stream in streams}
-    assert bodies == {
-        known.whole.replace(b"\n\n", b"\n\n: %d\n\n" % number, 1) for number in range(count)
-    }
+    assert bodies == {b"".join([first, b": %d\n\n" % number, *rest]) for number in range(count)}
 
 
 async def test_pipelined_requests_are_answered_in_their_order(gateway: Gateway) -> None:
@@ -224,41 +220,44 @@ async def test_another_script_may_kill_a_request(
     assert len(shared_upstream.requests) == before
 
 
-def _held_stream() -> tuple[Answer, asyncio.Event]:
-    known, gate = native.text("anthropic", stream=True), asyncio.Event()
-    return Answer(headers=known.headers, body=[known.body[0], gate, *known.body[1:]]), gate
+def _held_twice(gate: asyncio.Event) -> Answer:
+    """A stream of which a second event comes when the gate opens, and nothing after it."""
+    first, second, *_ = events("anthropic")
+    return replace(held("anthropic"), body=[first, gate, second, asyncio.Event()])
 
 
-async def test_a_stream_that_another_script_kills_never_ends_cleanly(
+async def test_a_stream_that_another_script_kills_ends_uncleanly_at_its_next_event(
     gateway: Gateway, shared_upstream: Upstream, client: ClientSession
 ) -> None:
-    answer, gate = _held_stream()
-    shared_upstream.script(answer)
-    asked = call("anthropic", stream=True)
+    gate, asked = asyncio.Event(), call("anthropic", stream=True)
+    shared_upstream.script(_held_twice(gate))
     headers = {**asked.headers, "x-test-script": "hold"}
     async with client.post(gateway.url + asked.path, headers=headers, json=asked.json) as stream:
-        assert await stream.content.readany() == answer.body[0]
+        received = shared_upstream.requests[-1]
+        assert await stream.content.readany() == events("anthropic")[0]
         assert (await ask(client, gateway, asked, x_test_script="kill those held")).status == 204
         gate.set()
         with pytest.raises(ClientPayloadError):
-            await stream.content.read()
+            await stream.content.readany()
+    await received.disconnected.wait()
 
 
 async def test_an_http2_stream_that_another_script_kills_is_reset(
     gateway: Gateway, shared_upstream: Upstream, client: ClientSession, authority: Callable[[], SSLContext]
 ) -> None:
-    answer, gate = _held_stream()
-    shared_upstream.script(answer)
-    asked = call("anthropic", stream=True)
+    gate, asked = asyncio.Event(), call("anthropic", stream=True)
+    shared_upstream.script(_held_twice(gate))
     headers = {**asked.headers, "x-test-script": "hold"}
     async with Http2Client(gateway.port, authority()) as http2:
         stream = await http2.send("POST", asked.path, headers, json.dumps(asked.json).encode())
         assert await stream.answered() == 200
-        assert await anext(stream.chunks()) == answer.body[0]
+        received = shared_upstream.requests[-1]
+        assert await anext(stream.chunks()) == events("anthropic")[0]
         assert (await ask(client, gateway, asked, x_test_script="kill those held")).status == 204
         gate.set()
         with pytest.raises(ResetByServer):
             await stream.read()
+    await received.disconnected.wait()
 
 
 # ---------------------------------------------------------------- options of mitmproxy

@@ -85,8 +85,10 @@ def _install(harness: Path, place: Path) -> None:
                 timeout=_INSTALL_LIMIT_S,
             ).returncode
         except subprocess.TimeoutExpired:
-            raise NotInstalled(f"setup.sh took longer than {_INSTALL_LIMIT_S} s; see {log.name}") from None
+            raise NotInstalled(f"the clients' setup.sh took longer than {_INSTALL_LIMIT_S} s; see {log.name}") from None
         log.seek(0)
         last_lines = log.read().splitlines()[-15:]
     if code != 0 or not _is_complete(place):
-        raise NotInstalled("\n".join([f"setup.sh ended with code {code}; it needs node and npm:", *last_lines]))
+        raise NotInstalled(
+            "\n".join([f"the clients' setup.sh ended with code {code}; it needs node and npm:", *last_lines])
+        )

@@ -18,7 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 _START_LIMIT_S = 60
 _STOP_LIMIT_S = 10
 
+# Whatever the environment says of proxies.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class NotServing(Exception):
+    """A server did not come up; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def credential(format_: str) -> str:
 
 @contextmanager
 def running_mock(python: Path, harness: Path, work: Path) -> Iterator[str]:
-    """The URL of a mock that answers violations of a format's rules as its vendor does, with 400."""
+    """The URL of a mock that answers violations of a format's rules as its vendor does, with 400. Raises NotServing."""
     port = _free_port()
     command = [python, harness / "mock_llm.py", "--port", str(port), "--strict"]
     with _serving(command, port, "/__mock/health", work / "mock.log") as url:
@@ -72,7 +77,7 @@ def running_mock(python: Path, harness: Path, work: Path) -> Iterator[str]:
 
 @contextmanager
 def running_gateway(config: Mapping[str, Any], work: Path) -> Iterator[tuple[str, Path]]:
-    """The URL of a gateway, and the file with what it has to complain about."""
+    """The URL of a gateway, and the file with the errors that it logs. Raises NotServing."""
     port = _free_port()
     path = work / "config.yaml"
     path.write_text(json.dumps(config), "utf-8")  # JSON is YAML
@@ -129,4 +134,4 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -
                 return
         except OSError:
             time.sleep(0.1)
-    raise RuntimeError(f"{process.args} does not answer at {url}:\n{log.read_text('utf-8', 'replace')[-3000:]}")
+    raise NotServing(f"nothing answers at {url}:\n{log.read_text('utf-8', 'replace')[-2000:]}")

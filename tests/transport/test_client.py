@@ -29,6 +29,13 @@ TINY_S = 0.02
 MIB = 1024 * 1024
 
 
+@pytest.fixture(autouse=True)
+def no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 @asynccontextmanager
 async def transport(
     limits: TimeLimits = NO_LIMITS, proxy: str | None = None, tls: ssl.SSLContext | None = None
@@ -86,11 +93,20 @@ def closed_port() -> int:
         return probe.getsockname()[1]
 
 
+async def answer(client: HttpTransport, request: UpstreamRequest, limit_bytes: int = MIB) -> tuple[int, bytes]:
+    """Status and body."""
+    response = await client.send(request)
+    try:
+        return response.status, await response.read(limit_bytes)
+    finally:
+        response.close()
+
+
 async def trouble(request: UpstreamRequest, limits: TimeLimits = NO_LIMITS, **options: Any) -> UpstreamFault:
     """What `send`, or reading the body, raises."""
-    async with transport(limits, **options) as client:
+    async with asyncio.timeout(5), transport(limits, **options) as client:
         with pytest.raises(UpstreamFault) as caught:
-            await (await client.send(request)).read(MIB)
+            await answer(client, request)
     return caught.value
 
 
@@ -104,16 +120,15 @@ async def test_a_request_goes_out_as_it_is_and_nothing_is_added() -> None:
         received.append(await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(4))
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 
-    headers = Headers([("x-B", "1"), ("X-a", "2"), ("anthropic-BETA", "a,b"), ("x-b", "3"), ("accept-encoding", "br")])
+    headers = Headers([("x-B", "1"), ("X-a", "2"), ("anthropic-BETA", "a,b"), ("x-B", "3"), ("accept-encoding", "br")])
     async with server(record) as address, transport() as client:
         url = f"http://{address}/v1/a%2Fb//c?x=%20+&y=é%C3&&z"
-        response = await client.send(post(url, b"a\x00\xffb", headers=headers))
-        await response.read(9)
+        await answer(client, post(url, b"a\x00\xffb", headers=headers))
     head, _, body = received[0].partition(b"\r\n\r\n")
     request_line, *lines = head.split(b"\r\n")
     assert request_line == "POST /v1/a%2Fb//c?x=%20+&y=é%C3&&z HTTP/1.1".encode()
     own = [line for line in lines if line not in (f"Host: {address}".encode(), b"Content-Length: 4")]
-    assert own == [b"x-B: 1", b"X-a: 2", b"anthropic-BETA: a,b", b"x-b: 3", b"accept-encoding: br"]
+    assert own == [b"x-B: 1", b"X-a: 2", b"anthropic-BETA: a,b", b"x-B: 3", b"accept-encoding: br"]
     assert len(lines) == len(own) + 2
     assert body == b"a\x00\xffb"
 
@@ -124,14 +139,14 @@ async def test_a_body_can_be_passed_on_while_it_comes(upstream: Upstream) -> Non
         yield b"two"
 
     async with transport() as client:
-        await (await client.send(post(f"{upstream.url}/upload", pieces()))).read(MIB)
+        await answer(client, post(f"{upstream.url}/upload", pieces()))
     assert upstream.requests[0].body == b"one two"
     assert upstream.requests[0].headers["transfer-encoding"] == "chunked"
 
 
 async def test_no_body_is_no_body(upstream: Upstream) -> None:
     async with transport() as client:
-        await (await client.send(UpstreamRequest("GET", f"{upstream.url}/x", Headers(), None))).read(MIB)
+        await answer(client, UpstreamRequest("GET", f"{upstream.url}/x", Headers(), None))
     received = upstream.requests[0]
     assert (received.method, received.body) == ("GET", b"")
     assert not {"content-length", "content-type", "user-agent", "accept", "accept-encoding"} & {*received.headers}
@@ -148,30 +163,22 @@ async def test_connections_are_used_again(upstream: Upstream) -> None:
 
     async with server(record) as address, transport() as client:
         for _ in range(4):
-            assert await (await client.send(post(f"http://{address}/x"))).read(9) == b"ok"
+            assert await answer(client, post(f"http://{address}/x")) == (200, b"ok")
     assert len(ports) == 1
 
 
 async def test_nothing_is_remembered_followed_or_unpacked(upstream: Upstream) -> None:
-    answer = Answer(
+    scripted = Answer(
         status=302,
         headers={"location": f"{upstream.url}/elsewhere", "set-cookie": "a=b", "content-encoding": "gzip"},
         body=b"\x1f\x8bnot really",
     )
-    upstream.script(answer, answer)
+    upstream.script(scripted, scripted)
     async with transport() as client:
         for _ in range(2):
-            response = await client.send(post(f"{upstream.url}/x"))
-            assert (response.status, await response.read(MIB)) == (302, answer.body)
+            assert await answer(client, post(f"{upstream.url}/x")) == (302, b"\x1f\x8bnot really")
     assert [received.path for received in upstream.requests] == ["/x", "/x"]
     assert "cookie" not in upstream.requests[1].headers
-
-
-async def test_the_environments_proxy_is_not_used(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
-    async with transport() as client:
-        assert (await client.send(post(f"{upstream.url}/x"))).status == 404
 
 
 # ---------------------------------------------------------------- what comes back
@@ -181,9 +188,12 @@ async def test_an_answer_shows_status_headers_and_address(upstream: Upstream) ->
     more = asyncio.Event()
     upstream.script(Answer(status=529, headers={"X-Own": "1", "x-OWN": "2"}, body=[b"one", more, b"two"]))
     async with transport() as client:
-        response = await client.send(post(f"{upstream.url}/x"))
+        response = await answer(client, post(f"{upstream.url}/x"))
         assert (response.status, response.peer) == (529, ("127.0.0.1", upstream.port))
-        assert [pair for pair in response.headers.items() if pair[0].lower() == "x-own"] == [("X-Own", "1"), ("x-OWN", "2")]
+        assert [pair for pair in response.headers.items() if pair[0].lower() == "x-own"] == [
+            ("X-Own", "1"),
+            ("x-OWN", "2"),
+        ]
         slices = response.chunks()
         assert await anext(slices) == b"one"
         more.set()
@@ -194,16 +204,16 @@ async def test_an_answer_may_be_larger_than_any_buffer(upstream: Upstream) -> No
     body = bytes(range(256)) * 4096
     upstream.script(Answer(body=body), Answer(body=[body, body]), Answer(body=body))
     async with transport() as client:
-        assert await (await client.send(post(f"{upstream.url}/x"))).read(MIB) == body
-        assert await (await client.send(post(f"{upstream.url}/x"))).read(2 * MIB) == body * 2
+        assert await answer(client, post(f"{upstream.url}/x")) == (200, body)
+        assert await answer(client, post(f"{upstream.url}/x"), 2 * MIB) == (200, body * 2)
         with pytest.raises(UpstreamGarbled, match=f"exceeds {MIB - 1} bytes"):
-            await (await client.send(post(f"{upstream.url}/x"))).read(MIB - 1)
+            await answer(client, post(f"{upstream.url}/x"), MIB - 1)
 
 
 async def test_giving_up_closes_the_connection(upstream: Upstream) -> None:
     upstream.script(Answer(body=[b"one", asyncio.Event()]))
     async with transport() as client:
-        response = await client.send(post(f"{upstream.url}/x"))
+        response = await answer(client, post(f"{upstream.url}/x"))
         response.close()
         await upstream.requests[0].disconnected.wait()
 
@@ -222,10 +232,11 @@ async def test_cancelling_closes_the_connection(upstream: Upstream) -> None:
 async def test_closing_ends_calls_under_way(upstream: Upstream) -> None:
     upstream.script(Answer(body=[b"one", asyncio.Event()]))
     async with transport() as client:
-        response = await client.send(post(f"{upstream.url}/x"))
+        response = await answer(client, post(f"{upstream.url}/x"))
         await client.close()
         with pytest.raises(UpstreamCut):
             await response.read(MIB)
+        response.close()
         await upstream.requests[0].disconnected.wait()
 
 
@@ -253,7 +264,7 @@ async def test_a_certificate_that_nobody_vouches_for() -> None:
         assert "certificate" in fault.message
         assert not upstream.requests
         async with transport() as client:
-            assert (await client.send(post(f"{upstream.url}/x"))).status == 404
+            assert (await answer(client, post(f"{upstream.url}/x")))[0] == 404
 
 
 async def test_a_certificate_of_another_name() -> None:
@@ -287,7 +298,7 @@ RESET = b"reset"
     ],
 )
 async def test_an_answer_that_is_none(raw: bytes, kind: type[UpstreamFault]) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n{}")
         if raw == RESET:
             sock = writer.get_extra_info("socket")
@@ -295,7 +306,7 @@ async def test_an_answer_that_is_none(raw: bytes, kind: type[UpstreamFault]) -> 
         else:
             writer.write(raw)
 
-    async with server(answer) as address:
+    async with server(reply) as address:
         fault = await trouble(post(f"http://{address}/v1?key=sk-test-secret-key"))
     assert isinstance(fault, kind)
     assert fault.status == 502
@@ -308,18 +319,19 @@ async def test_an_answer_that_is_none(raw: bytes, kind: type[UpstreamFault]) -> 
 async def test_an_answer_that_is_reset(upstream: Upstream, body: Any) -> None:
     upstream.script(Answer(body=body, cut=True))
     async with transport() as client:
-        slices = (await client.send(post(f"{upstream.url}/x"))).chunks()
+        response = await client.send(post(f"{upstream.url}/x"))
         with pytest.raises(UpstreamCut):
-            assert [piece async for piece in slices] == []
+            assert [piece async for piece in response.chunks()] == []
+        response.close()
 
 
 async def test_an_answer_of_no_declared_length_ends_with_its_connection() -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n{}")
         writer.write(b"HTTP/1.0 200 OK\r\n\r\nall of it")
 
-    async with server(answer) as address, transport() as client:
-        assert await (await client.send(post(f"http://{address}/x"))).read(99) == b"all of it"
+    async with server(reply) as address, transport() as client:
+        assert await answer(client, post(f"http://{address}/x")) == (200, b"all of it")
 
 
 # ---------------------------------------------------------------- time limits
@@ -355,9 +367,9 @@ async def test_the_first_bytes_limit_ends_with_the_headers(upstream: Upstream) -
 async def test_a_connection_that_is_used_again_has_all_limits_again(upstream: Upstream) -> None:
     upstream.script(Answer(body=b"one"), Answer(hang=True))
     async with transport(TimeLimits(None, TINY_S, 9.0)) as client:
-        await (await client.send(post(f"{upstream.url}/x"))).read(9)
+        await answer(client, post(f"{upstream.url}/x"))
         with pytest.raises(UpstreamTimeout):
-            await client.send(post(f"{upstream.url}/x"))
+            await answer(client, post(f"{upstream.url}/x"))
 
 
 async def test_a_handshake_that_takes_too_long() -> None:
@@ -373,8 +385,7 @@ async def test_a_handshake_that_takes_too_long() -> None:
 async def test_a_silent_proxy_is_an_upstream_that_cannot_be_reached(scheme: str, target: str) -> None:
     async with server(silent) as address:
         request = post(f"{target}://upstream.test/x", proxy=f"{scheme}://{address}")
-        async with asyncio.timeout(5):
-            fault = await trouble(request, TimeLimits(TINY_S, None, None))
+        fault = await trouble(request, TimeLimits(TINY_S, None, None))
     assert isinstance(fault, UpstreamUnreachable)
 
 
@@ -387,13 +398,13 @@ async def test_a_proxy_carries_the_call(kind: type[Proxy], tls: bool) -> None:
     async with Upstream(tls=tls) as upstream, kind() as proxy, transport() as client:
         upstream.script(Answer(body=b"through"), Answer(body=b"direct"))
         shown = proxy.url.replace("//", "//user:test-password@")
-        assert await (await client.send(post(f"{upstream.url}/x", proxy=shown))).read(9) == b"through"
+        assert await answer(client, post(f"{upstream.url}/x", proxy=shown)) == (200, b"through")
         method = "SOCKS5" if kind is Socks5Proxy else "CONNECT" if tls else "POST"
         [passage] = proxy.passages
         assert (passage.target, passage.method) == (f"127.0.0.1:{upstream.port}", method)
         assert passage.credentials == "user:test-password"
         assert "proxy-authorization" not in upstream.requests[0].headers
-        assert await (await client.send(post(f"{upstream.url}/x"))).read(9) == b"direct"
+        assert await answer(client, post(f"{upstream.url}/x")) == (200, b"direct")
         assert len(proxy.passages) == 1
 
 
@@ -401,18 +412,47 @@ async def test_a_proxy_carries_the_call(kind: type[Proxy], tls: bool) -> None:
 async def test_who_resolves_a_name_behind_socks(upstream: Upstream, scheme: str, resolved: bool) -> None:
     async with Socks5Proxy() as proxy, transport() as client:
         url = f"http://localhost:{upstream.port}/x"
-        await client.send(post(url, proxy=proxy.url.replace("socks5", scheme)))
+        await answer(client, post(url, proxy=proxy.url.replace("socks5", scheme)))
     [target] = proxy.targets
     assert (target == f"localhost:{upstream.port}") != resolved
 
 
-async def test_the_default_proxy_is_for_calls_that_name_none(upstream: Upstream) -> None:
-    async with HttpProxy() as proxy, HttpProxy() as other, transport(proxy=proxy.url) as client:
-        await client.send(post(f"{upstream.url}/x"))
-        assert (len(proxy.passages), len(other.passages)) == (1, 0)
-        await client.send(post(f"{upstream.url}/x", proxy=other.url))
-        await client.send(post(f"{upstream.url}/x", proxy="direct"))
-        assert (len(proxy.passages), len(other.passages)) == (1, 1)
+async def test_the_nearest_word_on_proxies_counts(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with HttpProxy() as own, HttpProxy() as default, HttpProxy() as environment:
+
+        def asked() -> tuple[int, ...]:
+            return tuple(len(proxy.passages) for proxy in (own, default, environment))
+
+        monkeypatch.setenv("http_proxy", environment.url)
+        monkeypatch.setenv("no_proxy", "unrelated.test")
+        async with transport() as client:
+            await answer(client, post(f"{upstream.url}/x"))
+            assert asked() == (0, 0, 1)
+        async with transport(proxy=default.url) as client:
+            await answer(client, post(f"{upstream.url}/x"))
+            assert asked() == (0, 1, 1)
+            await answer(client, post(f"{upstream.url}/x", proxy=own.url))
+            assert asked() == (1, 1, 1)
+            await answer(client, post(f"{upstream.url}/x", proxy="direct"))
+            assert asked() == (1, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+@pytest.mark.parametrize("bare", [False, True])
+async def test_the_environments_proxy_may_be_written_in_any_way(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, name: str, bare: bool
+) -> None:
+    async with HttpProxy() as proxy, transport() as client:
+        monkeypatch.setenv(name, proxy.url.removeprefix("http://") if bare else proxy.url)
+        await answer(client, post(f"{upstream.url}/x"))
+        assert len(proxy.passages) == 1
+
+
+async def test_the_environment_can_except_hosts(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
+    monkeypatch.setenv("no_proxy", "upstream.test,127.0.0.1")
+    async with transport() as client:
+        assert (await answer(client, post(f"{upstream.url}/x")))[0] == 404
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])

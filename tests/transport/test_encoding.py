@@ -88,7 +88,12 @@ def test_zstd_may_come_in_several_frames() -> None:
 
 @pytest.mark.parametrize(
     ("coding", "layers"),
-    [("gzip, br", "gzip br"), ("identity, gzip", "gzip"), ("gzip,", "gzip"), ("deflate,zstd , gzip", "deflate zstd gzip")],
+    [
+        ("gzip, br", "gzip br"),
+        ("identity, gzip", "gzip"),
+        ("gzip,", "gzip"),
+        ("deflate,zstd , gzip", "deflate zstd gzip"),
+    ],
 )
 def test_stacked_codings_are_undone_from_the_last(coding: str, layers: str) -> None:
     packed = b"hello"

@@ -86,3 +86,18 @@ def test_an_event_without_end_is_refused(monkeypatch, body):
     with pytest.raises(UpstreamGarbled, match="64 bytes"):
         for start in range(0, len(body), 10):
             parser.feed(body[start : start + 10])
+
+
+@pytest.mark.parametrize("body", [b"<html>\n<p>502</p>", b'{"error": "busy"}', b"just words\n\n"])
+def test_a_body_that_is_no_event_stream_is_refused(body):
+    parser = SseParser()
+    assert parser.feed(body) == []
+    with pytest.raises(UpstreamGarbled, match="not an event stream"):
+        parser.finish()
+
+
+@pytest.mark.parametrize("body", [b"", b"\n\n", b": ping\n\n", b"event: message_st", b"dat", b"retry: 5\nid: 1\n"])
+def test_an_event_stream_that_was_cut_is_one(body):
+    parser = SseParser()
+    parser.feed(body)
+    assert parser.finish() == []

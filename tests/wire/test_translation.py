@@ -656,7 +656,7 @@ def test_a_completion_on_any_upstream(upstream, stream):
         assert (whole.choices[0].text, whole.choices[0].finish_reason) == ("upon a time", "length")
         assert (whole.object, whole.model) == ("text_completion", "shown")
         usage = whole.usage
-    assert (usage.prompt_tokens, usage.completion_tokens) == (140, 30)
+    assert usage and (usage.prompt_tokens, usage.completion_tokens) == (140, 30)
 
 
 # ---------------------------------------------------------------- what is remembered of an answer
@@ -679,7 +679,7 @@ def test_a_response_is_remembered_as_the_client_gets_it(upstream, way):
             collector = translating.collect()
             collector.feed(streamed)
             got = collector.finish()
-        case "unfolded":
+        case _:
             got = translating.unfolded(whole)
     if way in ("stream", "unfolded"):
         # Its last bytes may bring the client's next request: by then it must be known.

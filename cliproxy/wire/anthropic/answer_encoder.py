@@ -1,26 +1,25 @@
-"""Writes answers for Messages clients: event streams and whole bodies."""
+"""Events, or an `Answer` → the stream events of a message, or a whole one."""
 
 from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
 
-from cliproxy.wire import media, names
+from cliproxy.wire import media, names, stand_ins
 from cliproxy.wire.anthropic.errors import encode_error
-from cliproxy.wire.anthropic.fields import object_of
 from cliproxy.wire.anthropic.vocabulary import (
     FORMAT,
     ID_LIMIT,
-    LEGAL,
+    NAME_CHARS,
     citation_json,
+    finish_word,
     search_result_json,
     slot_text,
-    stop_reason,
     usage_json,
 )
 from cliproxy.wire.errors import UpstreamCut
 from cliproxy.wire.fold import merge_usage
-from cliproxy.wire.json import dumps, dumps_text, loads
+from cliproxy.wire.json import dumps, dumps_text, loads_object
 from cliproxy.wire.model import (
     Answer,
     Carrier,
@@ -47,7 +46,7 @@ from cliproxy.wire.model import (
     Usage,
     UsageReport,
 )
-from cliproxy.wire.sse import frame
+from cliproxy.wire.sse import drained, frame
 
 _PING = frame(b'{"type":"ping"}', "ping")
 _STOP = frame(b'{"type":"message_stop"}', "message_stop")
@@ -80,69 +79,59 @@ class _Part:
 
 
 class AnswerEncoder:
-    """Turns the events of one answer into a stream: block after block, one ending, nothing behind it.
+    """Turns the events of one answer into a stream.
 
-    The API knows no interleaving: while one part is open, events of the others wait.
+    request: the client's. model: the name that the client asked for. The API knows no interleaving: while one part is
+    open, events of the others wait.
     """
 
     def __init__(self, request: Request, model: str) -> None:
         self._model = model
+        self._usage = Usage()
         self._out: list[bytes] = []
         self._begun = False
-        self._ended = False
-        self._usage = Usage()
         self._blocks = 0
         self._called = False
         self._current: int | None = None
+        """Index of the part whose turn it is."""
         self._open: _Part | None = None
         self._waiting: dict[int, list[_PartEvent]] = {}
-        self._pushers: dict[type[Any], Callable[[Any], None]] = {
-            Delta: self._route,
+        self._ended = False
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            Start: self._start,
             PartStart: self._route,
-            PartEnd: self._route,
+            Delta: self._route,
             Signed: self._route,
             Cited: self._route,
-            Start: self._start,
-            UsageReport: self._report,
+            PartEnd: self._route,
+            UsageReport: self._usage_report,
             Finish: self._finish,
             Failure: self._failure,
         }
-        self._writers: dict[type[Any], Callable[[Any], None]] = {
-            Delta: self._delta,
+        self._part_handlers: dict[type[_PartEvent], Callable[[Any], None]] = {
             PartStart: self._part_start,
-            PartEnd: self._part_end,
+            Delta: self._delta,
             Signed: self._signed,
             Cited: self._cited,
+            PartEnd: self._part_end,
         }
 
     def push(self, event: Event) -> bytes:
+        """The bytes of one event; nothing after the end."""
         if self._ended:
             return b""
-        self._pushers[type(event)](event)
-        return self._taken()
+        self._handlers[type(event)](event)
+        return drained(self._out)
 
     def finish(self) -> bytes:
-        """Close the answer on whatever path it ended; without an ending it was cut."""
-        if self._ended:
-            return b""
-        self._failure(Failure(UpstreamCut("the upstream's answer ended before its end")))
-        return self._taken()
+        """The last bytes: as of an answer that was cut, unless Finish or Failure came."""
+        return self.push(Failure(UpstreamCut()))
 
     def ping(self) -> bytes:
+        """A keep-alive."""
         return b"" if self._ended else _PING
 
-    def _taken(self) -> bytes:
-        out = self._out
-        if len(out) == 1:
-            return out.pop()
-        taken = b"".join(out)
-        out.clear()
-        return taken
-
-    def _emit(self, payload: Json) -> None:
-        self._out.append(frame(dumps(payload), payload["type"]))
-
-    # ------------------------------------------------------------ the message
+    # ------------------------------------------------------------ events of the message
 
     def _start(self, event: Start) -> None:
         if event.usage is not None:
@@ -152,15 +141,15 @@ class AnswerEncoder:
             message = _message(event.id, self._model, [], None, None, self._usage)
             self._emit({"type": "message_start", "message": message})
 
-    def _report(self, event: UsageReport) -> None:
+    def _usage_report(self, event: UsageReport) -> None:
         merge_usage(self._usage, event.usage)
 
     def _finish(self, event: Finish) -> None:
         self._start(Start())
         self._flush()
-        reason = stop_reason(event.reason, called=self._called)
-        sequence = event.stop_sequence if reason == "stop_sequence" else None
-        delta = {"stop_reason": reason, "stop_sequence": sequence}
+        word = finish_word(event.reason, called=self._called)
+        sequence = event.stop_sequence if word == "stop_sequence" else None
+        delta = {"stop_reason": word, "stop_sequence": sequence}
         self._emit({"type": "message_delta", "delta": delta, "usage": _delta_usage(self._usage)})
         self._out.append(_STOP)
         self._ended = True
@@ -169,14 +158,14 @@ class AnswerEncoder:
         self._out.append(frame(dumps(encode_error(event.error)[1]), "error"))
         self._ended = True
 
-    # ------------------------------------------------------------ parts, one at a time
+    # ------------------------------------------------------------ events of parts, one at a time
 
     def _route(self, event: _PartEvent) -> None:
         if self._current is None:
             self._start(Start())
             self._current = event.index
         if event.index == self._current:
-            self._writers[type(event)](event)
+            self._part_handlers[type(event)](event)
             self._advance()
         else:
             self._waiting.setdefault(event.index, []).append(event)
@@ -186,7 +175,7 @@ class AnswerEncoder:
         while self._current is None and self._waiting:
             self._current = next(iter(self._waiting))
             for event in self._waiting.pop(self._current):
-                self._writers[type(event)](event)
+                self._part_handlers[type(event)](event)
 
     def _flush(self) -> None:
         """Close what an ending finds open."""
@@ -276,6 +265,9 @@ class AnswerEncoder:
 
     # ------------------------------------------------------------ blocks
 
+    def _emit(self, payload: Json) -> None:
+        self._out.append(frame(dumps(payload), payload["type"]))
+
     def _say(self, shown: _Part, text: str) -> None:
         if shown.block < 0:
             if isinstance(shown.part, Text | Refusal):
@@ -335,9 +327,9 @@ class AnswerEncoder:
 def encode_answer(answer: Answer, request: Request, model: str) -> Json:
     """The whole body, `model` being the name that the client asked for."""
     content = [block for part in answer.parts for block in _whole_blocks(part)]
-    reason = stop_reason(answer.finish, called=any(isinstance(part, ToolCall) for part in answer.parts))
-    sequence = answer.stop_sequence if reason == "stop_sequence" else None
-    return _message(answer.id, model, content, reason, sequence, answer.usage)
+    word = finish_word(answer.finish, called=any(isinstance(part, ToolCall) for part in answer.parts))
+    sequence = answer.stop_sequence if word == "stop_sequence" else None
+    return _message(answer.id, model, content, word, sequence, answer.usage)
 
 
 def _message(id: str, model: str, content: list[Json], reason: str | None, sequence: str | None, usage: Usage) -> Json:
@@ -411,7 +403,7 @@ def _apart(call: ToolCall, carrier: Carrier) -> Json:
 
 
 def _identified(call: ToolCall) -> ToolCall:
-    id = names.call_id(call.id, ID_LIMIT, LEGAL, "toolu_")
+    id = names.call_id(call.id, ID_LIMIT, NAME_CHARS, "toolu_")
     return call if id == call.id else replace(call, id=id)
 
 
@@ -424,8 +416,8 @@ def _is_object(arguments: str) -> bool:
     if not arguments.rstrip().endswith("}"):
         return False
     try:
-        loads(arguments)
-    except (ValueError, RecursionError):
+        loads_object(arguments, "the arguments")
+    except ValueError:
         return False
     return True
 
@@ -433,10 +425,10 @@ def _is_object(arguments: str) -> bool:
 def _input(arguments: str, *, custom: bool) -> Json:
     """The arguments as the object that this API demands; what is none cannot be used by anybody."""
     if custom:
-        return {"input": arguments}
+        return stand_ins.custom_tool_arguments(arguments)
     try:
-        return object_of({"input": loads(arguments)}, "input")
-    except (ValueError, RecursionError):
+        return loads_object(arguments, "the arguments")
+    except ValueError:
         return {}
 
 

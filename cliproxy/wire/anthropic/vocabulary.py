@@ -1,9 +1,9 @@
-"""The words that requests and answers of the Messages API share: endings, usage, citations, opaque tokens."""
+"""The words of the Messages API that its decoders and encoders share: endings, usage, tokens, citations, tools."""
 
 import re
 
 from cliproxy.wire import envelope
-from cliproxy.wire.anthropic.fields import integer_of, object_of, objects_of, text_of
+from cliproxy.wire.fields import integer_of, object_of, objects_of, text_of
 from cliproxy.wire.model import (
     Carrier,
     Citation,
@@ -21,8 +21,12 @@ FORMAT: Format = "anthropic"
 NAME_LIMIT = 128
 ID_LIMIT = 64
 """Bedrock's limit for ids of calls; Anthropic itself states none."""
-LEGAL = "a-zA-Z0-9_-"
+NAME_CHARS = "a-zA-Z0-9_-"
 """Characters of a tool's name and of an id, as the inside of a regex class."""
+
+THINKING_TYPES = ("thinking", "redacted_thinking")
+
+# ---------------------------------------------------------------- endings
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -36,7 +40,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "sensitive": "filter",
 }
 
-_STOP_REASONS: dict[FinishReason, str] = {
+_FINISH_WORDS: dict[FinishReason, str] = {
     "stop": "end_turn",
     "stop_sequence": "stop_sequence",
     "length": "max_tokens",
@@ -46,28 +50,21 @@ _STOP_REASONS: dict[FinishReason, str] = {
     "pause": "pause_turn",
 }
 
-_FOREIGN_INDEX = envelope.seal(Carrier("openai-responses", "encrypted", ""))
-"""Citations do not know their origin; any foreign one marks them as none of Anthropic's."""
 
-_CITATION_TYPES = frozenset({
-    "char_location", "page_location", "content_block_location", "search_result_location",
-    "web_search_result_location",
-})  # fmt: skip
-
-_VERSION = re.compile(r"_\d{8}$")
-
-
-def finish_reason(stop_reason: str | None, *, called: bool) -> FinishReason:
-    """`called`: the answer holds a call for the client, which some upstreams end with `end_turn`."""
-    reason = _FINISH_REASONS.get(stop_reason or "", "stop")
+def finish_reason(word: str | None, *, called: bool) -> FinishReason:
+    """called: the answer holds a call for the client, which some upstreams end with `end_turn`."""
+    reason = _FINISH_REASONS.get(word or "", "stop")
     return "tool" if called and reason == "stop" else reason
 
 
-def stop_reason(reason: FinishReason, *, called: bool) -> str:
+def finish_word(reason: FinishReason, *, called: bool) -> str:
     """Clients run calls only after `tool_use`, and wait for ever when it comes without one."""
     if reason in ("stop", "tool"):
         return "tool_use" if called else "end_turn"
-    return _STOP_REASONS[reason]
+    return _FINISH_WORDS[reason]
+
+
+# ---------------------------------------------------------------- usage
 
 
 def usage_of(counts: Json) -> Usage:
@@ -93,9 +90,7 @@ def usage_json(usage: Usage) -> Json:
     return counts
 
 
-def server_tool_name(versioned: str) -> str:
-    """`web_search_20250305` → `web_search`."""
-    return _VERSION.sub("", versioned)
+# ---------------------------------------------------------------- reasoning
 
 
 def thinking_part(block: Json) -> Reasoning:
@@ -115,6 +110,58 @@ def redacted_part(block: Json) -> Reasoning:
 def slot_text(carrier: Carrier) -> str:
     """What stands in a client's `signature` or `data` for a token of whatever origin."""
     return carrier.data if carrier.origin == FORMAT else envelope.seal(carrier)
+
+
+# ---------------------------------------------------------------- citations
+
+_FOREIGN_INDEX = envelope.seal(Carrier("openai-responses", "encrypted", ""))
+"""Citations do not know their origin; any foreign one marks them as none of Anthropic's."""
+
+_CITATION_TYPES = frozenset({
+    "char_location", "page_location", "content_block_location", "search_result_location", "web_search_result_location",
+})  # fmt: skip
+
+
+def citation_of(location: Json) -> Citation:
+    """This API's citations have no place in the text: each is one of its whole block."""
+    source = text_of(location, "url") or text_of(location, "source")
+    sealed = envelope.unseal(text_of(location, "encrypted_index"))
+    return Citation(
+        url=source if source.startswith(("http://", "https://")) else None,
+        title=text_of(location, "title") or text_of(location, "document_title") or None,
+        quote=text_of(location, "cited_text") or None,
+        raw=location if sealed is None else None,
+    )
+
+
+def own_citation(citation: Citation) -> Json | None:
+    """The citation as this API said it, or None when another did."""
+    raw = citation.raw
+    return raw if raw is not None and text_of(raw, "type") in _CITATION_TYPES else None
+
+
+def citation_json(citation: Citation) -> Json | None:
+    """A citation for a client; None where there is no web address to show."""
+    own = own_citation(citation)
+    if own is not None or citation.url is None:
+        return own
+    return {
+        "type": "web_search_result_location",
+        "url": citation.url,
+        "title": citation.title,
+        "cited_text": citation.quote or "",
+        "encrypted_index": _FOREIGN_INDEX,
+    }
+
+
+# ---------------------------------------------------------------- tools that run at Anthropic
+
+_VERSION = re.compile(r"_\d{8}$")
+
+
+def server_tool_name(kind: str) -> str:
+    """The canonical name of a tool type: `web_search_20250305` → `web_search`."""
+    return _VERSION.sub("", kind)
 
 
 def server_call(block: Json, input: Json) -> ServerCall:
@@ -156,35 +203,3 @@ def search_result_json(result: ServerResult, id: str) -> Json:
         if source.url
     ]
     return {"type": "web_search_tool_result", "tool_use_id": id, "content": content}
-
-
-def citation_of(location: Json) -> Citation:
-    """This API's citations have no place in the text: each is one of its whole block."""
-    source = text_of(location, "url") or text_of(location, "source")
-    sealed = envelope.unseal(text_of(location, "encrypted_index"))
-    return Citation(
-        url=source if source.startswith(("http://", "https://")) else None,
-        title=text_of(location, "title") or text_of(location, "document_title") or None,
-        quote=text_of(location, "cited_text") or None,
-        raw=location if sealed is None else None,
-    )
-
-
-def own_citation(citation: Citation) -> Json | None:
-    """The citation as this API said it, or None when another did."""
-    raw = citation.raw
-    return raw if raw is not None and text_of(raw, "type") in _CITATION_TYPES else None
-
-
-def citation_json(citation: Citation) -> Json | None:
-    """A citation for a client; None where there is no web address to show."""
-    own = own_citation(citation)
-    if own is not None or citation.url is None:
-        return own
-    return {
-        "type": "web_search_result_location",
-        "url": citation.url,
-        "title": citation.title,
-        "cited_text": citation.quote or "",
-        "encrypted_index": _FOREIGN_INDEX,
-    }

@@ -174,13 +174,10 @@ class _Reader:
 
     def __init__(self) -> None:
         self.events = EventSequence()
-        self._has_begun = False
-        """Anything of an answer has come, a finish reason included."""
         self._prose: type[Text | Reasoning | Refusal] | None = None
         self._prose_part = -1
         self._reasoning_field = ""
         self._details: list[Json] = []
-        self._refused = False
         self._calls: list[_Call] = []
         self._call_by_index: dict[int, _Call] = {}
         self._finish_word: str | None = None
@@ -190,7 +187,7 @@ class _Reader:
         if self.events.over or not data or data.isspace():
             return
         if data.startswith(DONE):
-            self.end(complete=self._has_begun)
+            self.end(complete=self.events.parts > 0)
             return
         if name == "error":
             raise streamed_error(read_body(data))
@@ -232,7 +229,8 @@ class _Reader:
         self._close_prose()
         for call in self._calls:
             self.events.close(call.part)
-        reason = finish_reason(self._finish_word, called=bool(self._calls), refused=self._refused)
+        kinds = self.events.kinds
+        reason = finish_reason(self._finish_word, called=ToolCall in kinds, refused=Refusal in kinds)
         self.events.finish(reason, raw=self._finish_word)
 
     # ------------------------------------------------------------ the message
@@ -250,14 +248,13 @@ class _Reader:
         if choice.error:
             raise streamed_error(choice.error)
         message = choice.delta
-        if message is None and not self._has_begun:
+        if message is None and not self.events.parts:
             message = choice.message
         if message is not None:
             self._take_message(message)
         self._report(choice.usage)
         if choice.finish_reason:
             self._finish_word = choice.finish_reason
-            self._has_begun = True
 
     def _take_message(self, message: _Message) -> None:
         if message.reasoning_content or message.reasoning or message.reasoning_details:
@@ -285,8 +282,6 @@ class _Reader:
     def _say(self, kind: type[Text | Reasoning | Refusal], text: str) -> None:
         if self._prose is not kind:
             self._close_prose()
-            self._has_begun = True
-            self._refused = self._refused or kind is Refusal
             self._prose, self._prose_part = kind, self.events.open(kind(""))
         if text:
             self.events.delta(self._prose_part, text)
@@ -364,7 +359,6 @@ class _Reader:
         url = text_of(image, "image_url") or text_of(object_of(image, "image_url"), "url")
         if url:
             self._close_prose()
-            self._has_begun = True
             inline = media.parse_data_url(url)
             self.events.whole(Media("image", inline[0], data=inline[1]) if inline else Media("image", url=url))
 
@@ -421,7 +415,6 @@ class _Reader:
 
     def _open_call(self, call: _Call, name: str) -> None:
         self._close_prose()
-        self._has_begun = True
         call.part = self.events.open(ToolCall(call.id, name, "", "custom" if call.custom else "function"))
 
 

@@ -180,13 +180,13 @@ class ConversationEncoder:
         raise self._encoding.unsupported("video")
 
     def _server_part(self, part: ServerCall | ServerResult) -> list[Json]:
-        self._encoding.drop(f"{part.name} in the history", f"ran at {part.origin}")
+        self._encoding.drop_foreign(part)
         return []
 
     def _opaque(self, part: Opaque) -> list[Json]:
         if part.origin == FORMAT:
             return [part.raw]
-        self._encoding.drop(str(part.raw.get("type", "content")), f"only {part.origin} knows it")
+        self._encoding.drop_foreign(part)
         return []
 
     def _misplaced(self, part: ToolCall | ToolResult | Reasoning) -> list[Json]:

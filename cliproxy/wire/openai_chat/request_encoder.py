@@ -4,7 +4,7 @@ from typing import Any
 
 from cliproxy.wire import openai_settings, reasoning, stand_ins
 from cliproxy.wire.encoding import Encoding
-from cliproxy.wire.model import Encoded, Json, ModelFacts, Request, ServerTool, Tool, ToolChoice
+from cliproxy.wire.model import Encoded, Json, ModelFacts, Request, ServerTool, Tool
 from cliproxy.wire.names import ToolNames
 from cliproxy.wire.openai_chat.conversation_encoder import ConversationEncoder, marked
 from cliproxy.wire.openai_chat.vocabulary import FORMAT
@@ -89,7 +89,7 @@ class _Encoder:
             location = {"type": "approximate", "approximate": tool.location}
             self._body["web_search_options"] = {"user_location": location} if tool.location else {}
         else:
-            self._encoding.drop(f"tool {tool.name}", f"it runs at {tool.origin} and has no counterpart here")
+            self._encoding.drop_foreign(tool)
         return []
 
     def _tool_choice(self, offered: dict[str, Tool]) -> str | Json | None:

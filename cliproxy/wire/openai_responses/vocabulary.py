@@ -1,5 +1,6 @@
-"""The words that requests and answers of the Responses API share: item types, endings, usage, citations."""
+"""The words of the Responses API that its decoders and encoders share: endings, usage, citations, hosted tools."""
 
+from cliproxy.wire.fields import integer_of, object_of, objects_of, text_of
 from cliproxy.wire.model import (
     Citation,
     FinishReason,
@@ -8,98 +9,41 @@ from cliproxy.wire.model import (
     Media,
     Opaque,
     Part,
-    Refusal,
     ServerCall,
     ServerResult,
-    ToolCall,
     Usage,
 )
-from cliproxy.wire.openai_responses.fields import integer_of, object_of, objects_of, text_of
 
 FORMAT: Format = "openai-responses"
 
-NAME_LIMIT = 64
-NAME_LEGAL = "a-zA-Z0-9_-"
-"""Characters of a tool's name, as the inside of a regex class."""
-
-SERVER_TOOL_NAMES: dict[str, str] = {
-    "web_search": "web_search",
-    "web_search_2025_08_26": "web_search",
-    "web_search_preview": "web_search",
-    "web_search_preview_2025_03_11": "web_search",
-    "code_interpreter": "code_execution",
-}
-"""The API's tool type → the model's canonical name, where they differ or there are several."""
-
-_HOSTED_CALLS: dict[str, str] = {
-    "web_search_call": "web_search",
-    "code_interpreter_call": "code_execution",
-    "file_search_call": "file_search",
-    "mcp_call": "mcp",
-}
+# ---------------------------------------------------------------- endings
 
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "filter"}
 
-_ANNOTATION_KEYS: dict[str, str] = {
-    "url_citation": "url",
-    "file_citation": "file_id",
-    "container_file_citation": "file_id",
-    "file_path": "file_id",
-}
-"""Annotation types of this API, each with a member that other formats' annotations of that type lack."""
 
+def finish_reason(status: str, response: Json, *, called: bool, refused: bool) -> tuple[FinishReason, str]:
+    """The reason and the API's own word for it, of a response that is completed or incomplete.
 
-def joined(texts: list[str]) -> str:
-    """The parts of one summary as a single text."""
-    return "\n\n".join(text for text in texts if text)
-
-
-def is_hosted(item_type: str) -> bool:
-    return item_type in _HOSTED_CALLS or item_type == "image_generation_call"
-
-
-def hosted_parts(item: Json) -> list[Part]:
-    """What ran at the vendor, or anything else that has no typed place, as parts of the assistant's turn."""
-    item_type = text_of(item, "type")
-    if item_type == "image_generation_call" and text_of(item, "result"):
-        return [Media("image", f"image/{text_of(item, 'output_format') or 'png'}", text_of(item, "result"))]
-    name = _HOSTED_CALLS.get(item_type)
-    if name is None:
-        return [Opaque(FORMAT, item)]
-    call = ServerCall(text_of(item, "id"), name, FORMAT, _hosted_input(item), item)
-    sources = objects_of(object_of(item, "action"), "sources")
-    if not sources:
-        return [call]
-    cited = [Citation(url=text_of(source, "url")) for source in sources]
-    return [call, ServerResult(call.id, name, FORMAT, cited)]
-
-
-def _hosted_input(item: Json) -> Json:
-    action = object_of(item, "action")
-    if action:
-        return {key: value for key, value in action.items() if key not in ("type", "sources")}
-    return {key: item[key] for key in ("code", "queries", "name", "arguments") if key in item}
-
-
-def finish_of(status: str, response: Json, parts: list[Part]) -> tuple[FinishReason, str]:
-    """The reason and the API's own words for it, of a response that is completed or incomplete."""
+    called, refused: the answer holds calls for the client, or words of refusal.
+    """
     if status == "incomplete":
         reason = text_of(object_of(response, "incomplete_details"), "reason")
         return _INCOMPLETE.get(reason, "length"), reason or status
-    if any(isinstance(part, ToolCall) for part in parts):
+    if called:
         return "tool", status
-    if any(isinstance(part, Refusal) for part in parts):
-        return "refusal", status
-    return "stop", status
+    return ("refusal" if refused else "stop"), status
 
 
-def ending(finish: FinishReason, refused_in_words: bool) -> tuple[str, str | None]:
+def finish_words(reason: FinishReason, *, refused: bool) -> tuple[str, str | None]:
     """The status of a response that ended well, and its `incomplete_details.reason`."""
-    if finish == "length":
+    if reason == "length":
         return "incomplete", "max_output_tokens"
-    if finish == "filter" or (finish == "refusal" and not refused_in_words):
+    if reason == "filter" or (reason == "refusal" and not refused):
         return "incomplete", "content_filter"
     return "completed", None
+
+
+# ---------------------------------------------------------------- usage
 
 
 def usage_of(counts: Json) -> Usage:
@@ -129,6 +73,23 @@ def usage_json(usage: Usage) -> Json:
     }
 
 
+# ---------------------------------------------------------------- reasoning and citations
+
+
+def joined(texts: list[str]) -> str:
+    """The parts of one summary as a single text."""
+    return "\n\n".join(text for text in texts if text)
+
+
+_ANNOTATION_KEYS: dict[str, str] = {
+    "url_citation": "url",
+    "file_citation": "file_id",
+    "container_file_citation": "file_id",
+    "file_path": "file_id",
+}
+"""Annotation types of this API, each with a member that other formats' annotations of that type lack."""
+
+
 def citation_of(annotation: Json) -> Citation:
     return Citation(
         url=text_of(annotation, "url") or None,
@@ -139,7 +100,7 @@ def citation_of(annotation: Json) -> Citation:
     )
 
 
-def annotation_of(citation: Citation, text_length: int) -> Json | None:
+def citation_json(citation: Citation, text_length: int) -> Json | None:
     """None where the API has no annotation for it. A citation without a range is one of the whole text."""
     raw = citation.raw or {}
     key = _ANNOTATION_KEYS.get(text_of(raw, "type"))
@@ -154,3 +115,52 @@ def annotation_of(citation: Citation, text_length: int) -> Json | None:
         "start_index": citation.start or 0,
         "end_index": text_length if citation.end is None else citation.end,
     }
+
+
+# ---------------------------------------------------------------- tools that run at OpenAI
+
+_SERVER_TOOL_NAMES: dict[str, str] = {
+    "web_search_2025_08_26": "web_search",
+    "web_search_preview": "web_search",
+    "web_search_preview_2025_03_11": "web_search",
+    "code_interpreter": "code_execution",
+}
+
+_HOSTED_CALLS: dict[str, str] = {
+    "web_search_call": "web_search",
+    "code_interpreter_call": "code_execution",
+    "file_search_call": "file_search",
+    "mcp_call": "mcp",
+}
+
+
+def server_tool_name(kind: str) -> str:
+    """The canonical name of a tool type; else that type."""
+    return _SERVER_TOOL_NAMES.get(kind, kind)
+
+
+def is_hosted(item_type: str) -> bool:
+    return item_type in _HOSTED_CALLS or item_type == "image_generation_call"
+
+
+def hosted_parts(item: Json) -> list[Part]:
+    """What ran at the vendor, or anything else that has no typed place, as parts of the assistant's turn."""
+    item_type = text_of(item, "type")
+    if item_type == "image_generation_call" and text_of(item, "result"):
+        return [Media("image", f"image/{text_of(item, 'output_format') or 'png'}", text_of(item, "result"))]
+    name = _HOSTED_CALLS.get(item_type)
+    if name is None:
+        return [Opaque(FORMAT, item)]
+    call = ServerCall(text_of(item, "id"), name, FORMAT, _hosted_input(item), item)
+    sources = objects_of(object_of(item, "action"), "sources")
+    if not sources:
+        return [call]
+    cited = [Citation(url=text_of(source, "url")) for source in sources]
+    return [call, ServerResult(call.id, name, FORMAT, cited)]
+
+
+def _hosted_input(item: Json) -> Json:
+    action = object_of(item, "action")
+    if action:
+        return {key: value for key, value in action.items() if key not in ("type", "sources")}
+    return {key: item[key] for key in ("code", "queries", "name", "arguments") if key in item}

@@ -41,8 +41,8 @@ NOW = 1_800_000_000
             None,
         ),
         (b'{"error":{"message":"expected a < b and c > d"}}', "expected a < b and c > d", None),
-        (b"", "the upstream answered 502 without saying why", None),
-        (b"[1]", "the upstream answered 502 without saying why", None),
+        (b"", "the upstream answered 502 Bad Gateway", None),
+        (b"[1]", "the upstream answered 502 Bad Gateway", None),
         (b"\xff\xfe", "\ufffd\ufffd", None),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_long_message_is_cut() -> None:
 def test_when_another_try_makes_sense(
     monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], seconds: float | None
 ) -> None:
-    monkeypatch.setattr("cliproxy.wire.anthropic.errors.time.time", lambda: NOW)
+    monkeypatch.setattr("time.time", lambda: NOW)
     assert decode_error(429, headers, b"").retry_after_s == seconds
 
 

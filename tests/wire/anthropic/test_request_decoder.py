@@ -439,7 +439,7 @@ def test_what_cannot_be_read_is_named(source: Json, place: str) -> None:
 
 
 def test_a_wrong_type_is_told_with_what_was_expected() -> None:
-    with pytest.raises(ClientFault, match=r"^messages\[0\]\.content must be a string or a list, not int$"):
+    with pytest.raises(ClientFault, match=r"^messages\[0\]\.content must be a string or a list, not an integer$"):
         decode(5)
 
 

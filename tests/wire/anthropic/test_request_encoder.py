@@ -6,7 +6,7 @@ import pytest
 
 from cliproxy.wire import history
 from cliproxy.wire.anthropic import decode_request, encode_request
-from cliproxy.wire.anthropic.request_encoder import DEFAULT_MAX_TOKENS
+from cliproxy.wire.anthropic.thinking import DEFAULT_MAX_TOKENS
 from cliproxy.wire.errors import ClientFault
 from cliproxy.wire.model import (
     CacheHint,
@@ -125,7 +125,7 @@ def test_tools() -> None:
         "cache_control": {"type": "ephemeral", "ttl": "1h"},
     }
     assert result.names == {"fs_read": "fs.read"}
-    assert result.dropped == ["tools: a second tool named later"]
+    assert result.dropped == ["defer_loading: all tools are offered at once", "tools.later: declared twice"]
 
 
 def test_a_map_cannot_be_strict() -> None:
@@ -164,7 +164,7 @@ def test_server_tools_map_where_there_is_a_counterpart() -> None:
         {"type": "code_execution_20250825", "name": "code_execution"},
         own,
     ]
-    assert result.dropped == ["tools: image_generation runs only at its own vendor (openai-responses)"]
+    assert result.dropped == ["tools.image_generation: it runs at openai-responses and has no counterpart here"]
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_sampling(facts: ModelFacts, sampling: Sampling, intent: ReasoningIntent
 
 def test_one_answer_is_what_everybody_gets() -> None:
     assert encode(sampling=Sampling(candidates=1)).dropped == []
-    assert encode(sampling=Sampling(candidates=2)).dropped == ["n: Anthropic has no such setting"]
+    assert encode(sampling=Sampling(candidates=2)).dropped == ["n: one answer is asked for, not 2"]
 
 
 def test_a_schema_is_enforced() -> None:
@@ -382,11 +382,11 @@ def test_what_has_no_counterpart_is_recorded() -> None:
     )
     assert result.body["metadata"] == {"user_id": "u1"}
     assert [line.partition(":")[0] for line in result.dropped] == [
-        "truncation",
         "verbosity",
         "modalities",
         "metadata",
         "store",
+        "truncation",
     ]
 
 

@@ -315,7 +315,7 @@ def test_film_for_models_that_are_said_to_take_it():
     ("part", "dropped"),
     [
         (Opaque("anthropic", {"type": "tool_reference"}), "tool_reference: only anthropic knows it"),
-        (ServerCall("s", "web_search", "anthropic"), "web_search in the history: ran at anthropic"),
+        (ServerCall("s", "web_search", "anthropic"), "web_search in the history: it ran at anthropic"),
     ],
 )
 def test_foreign_parts_are_left_out_and_recorded(part, dropped):

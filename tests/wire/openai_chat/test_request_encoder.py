@@ -146,7 +146,7 @@ def test_foreign_server_tools_are_left_out_and_recorded():
     search = ServerTool("web_search", "anthropic", {"type": "web_search_20250305"}, location={"city": "Oslo"})
     request = encoded(tools=[search, Tool("f")], tool_choice=ToolChoice("required"))
     assert [tool["type"] for tool in request.body["tools"]] == ["function"]
-    assert request.dropped == ["tool web_search: it runs at anthropic and has no counterpart here"]
+    assert request.dropped == ["tools.web_search: it runs at anthropic and has no counterpart here"]
     searching = encoded(ModelFacts("gpt-9-search-api"), tools=[search])
     assert searching.body["web_search_options"] == {
         "user_location": {"type": "approximate", "approximate": {"city": "Oslo"}}

@@ -40,12 +40,12 @@ def test_shapes_of_bodies(body: Json, message: str, kind: str | None, code: str 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "the upstream answered 502 without saying why"),
+        (b"", "the upstream answered 502 Bad Gateway"),
         (b"bad gateway", "bad gateway"),
         (b"<html><title>502 &amp; gone</title><body>x</body></html>", "502 & gone"),
         (b"<!doctype html><style>p{}</style><p>Bad\n <b>gateway</b></p>", "Bad gateway"),
         (b"\xff\xfe", "\ufffd\ufffd"),
-        (b"[1, 2]", "the upstream answered 502 without saying why"),
+        (b"[1, 2]", "the upstream answered 502 Bad Gateway"),
     ],
 )
 def test_bodies_that_are_no_json_objects(body: bytes, message: str) -> None:

@@ -489,7 +489,7 @@ def test_faults_name_the_place(body: Json, param: str) -> None:
 def test_a_fault_says_what_was_expected() -> None:
     with pytest.raises(ClientFault) as raised:
         _decoded(input=[{"role": "user", "content": 5}])
-    assert raised.value.message == "input[0].content must be a string or a list, not int"
+    assert raised.value.message == "input[0].content must be a string or a list, not an integer"
 
 
 _WORDS = st.sampled_from(["message", "user", "assistant", "developer", "function", "custom", "namespace", "reasoning"])

@@ -232,9 +232,8 @@ def test_what_ran_at_another_vendor_is_left_out() -> None:
     encoded = _encoded([Turn("assistant", parts)])
     assert [item["type"] for item in encoded.body["input"]] == ["message"]
     assert encoded.dropped == [
-        "web_search: ran at another vendor",
-        "web_search: ran at another vendor",
-        "container_upload: ran at another vendor",
+        "web_search in the history: it ran at anthropic",
+        "container_upload: only anthropic knows it",
     ]
 
 
@@ -311,7 +310,7 @@ def test_content_that_cannot_be_said_is_refused(part: Media) -> None:
 
 def test_a_model_without_eyes_is_sent_no_picture() -> None:
     facts = ModelFacts("gpt-text", input_modalities=("text",), known=True)
-    with pytest.raises(UnsupportedContent, match="image input for the model gpt-text"):
+    with pytest.raises(UnsupportedContent, match="an image cannot be sent to a gpt-text upstream"):
         _encoded([Turn("user", [Media("image", "image/png", "QQ==")])], facts)
 
 
@@ -384,7 +383,7 @@ def test_tool_choice(choice: ToolChoice, written: Any) -> None:
 def test_no_choice_without_tools() -> None:
     encoded = _encoded(tool_choice=ToolChoice("auto"), parallel_calls=True)
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(encoded.body)
-    assert encoded.dropped == ["tool_choice: not in the Responses API"]
+    assert encoded.dropped == ["tool_choice: no tool is offered"]
 
 
 def test_web_search_of_another_vendor() -> None:
@@ -412,7 +411,7 @@ def test_web_search_of_another_vendor() -> None:
 def test_other_tools_of_another_vendor_are_dropped() -> None:
     encoded = _encoded(tools=[ServerTool("web_fetch", "anthropic", {"type": "web_fetch_20250910"}), Tool("f")])
     assert [tool["type"] for tool in encoded.body["tools"]] == ["function"]
-    assert encoded.dropped == ["web_fetch: a tool of another vendor"]
+    assert encoded.dropped == ["tools.web_fetch: it runs at anthropic and has no counterpart here"]
 
 
 # ---------------------------------------------------------------- settings
@@ -478,7 +477,7 @@ def test_reasoning(intent: ReasoningIntent, thinking: ThinkingFacts | None, writ
 def test_a_model_without_reasoning_is_not_asked_for_any() -> None:
     encoded = _encoded(None, ModelFacts("gpt", known=True), reasoning=ReasoningIntent("high"))
     assert not {"reasoning", "include"} & set(encoded.body)
-    assert encoded.dropped == ["reasoning: not in the Responses API"]
+    assert encoded.dropped == ["reasoning: gpt has no such setting"]
 
 
 def test_a_reasoning_model_gives_its_encrypted_reasoning() -> None:
@@ -535,7 +534,7 @@ def test_service_tiers_of_others(tier: str, written: str | None) -> None:
 def test_cache_hints_are_recorded_once() -> None:
     hint = CacheHint()
     turn = Turn("user", [Text("a", cache=hint), Text("b", cache=hint)])
-    assert _encoded([turn], tools=[Tool("f", cache=hint)]).dropped == ["cache_control: not in the Responses API"]
+    assert _encoded([turn], tools=[Tool("f", cache=hint)]).dropped == ["cache_control: the API caches by itself"]
 
 
 def test_fields_that_chat_shares() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cliproxy.wire.model import Citation, FinishReason, Json, Usage
-from cliproxy.wire.openai_responses.vocabulary import annotation_of, citation_of, ending, usage_json, usage_of
+from cliproxy.wire.openai_responses.vocabulary import citation_json, citation_of, finish_words, usage_json, usage_of
 
 _COUNTS = st.integers(0, 10**9)
 
@@ -28,7 +28,8 @@ def test_usage_is_conserved(usage: Usage) -> None:
             {"input_tokens": 5, "input_tokens_details": {"cached_tokens": 9}},
             Usage(input=0, cache_read=9),
         ),
-        ({"input_tokens": "7", "output_tokens_details": None}, Usage()),
+        ({"input_tokens": "7", "output_tokens_details": None}, Usage(input=7)),
+        ({"input_tokens": [7], "output_tokens": True}, Usage()),
     ],
 )
 def test_usage_as_reported(counts: Json, usage: Usage) -> None:
@@ -37,10 +38,10 @@ def test_usage_as_reported(counts: Json, usage: Usage) -> None:
 
 @pytest.mark.parametrize("finish", ["stop", "stop_sequence", "tool", "pause"])
 def test_only_some_endings_are_incomplete(finish: FinishReason) -> None:
-    assert ending(finish, refused_in_words=False) == ("completed", None)
+    assert finish_words(finish, refused=False) == ("completed", None)
 
 
-def test_an_annotation_of_this_api_is_kept_and_one_of_chat_is_not() -> None:
+def test_an_citation_json_this_api_is_kept_and_one_of_chat_is_not() -> None:
     ours: Json = {
         "type": "url_citation",
         "url": "https://a.test",
@@ -48,7 +49,7 @@ def test_an_annotation_of_this_api_is_kept_and_one_of_chat_is_not() -> None:
         "start_index": 1,
         "end_index": 3,
     }
-    assert annotation_of(citation_of(ours), 9) == ours
+    assert citation_json(citation_of(ours), 9) == ours
     chats: Json = {"type": "url_citation", "url_citation": {"url": "https://a.test"}}
-    assert annotation_of(Citation("https://a.test", "A", start=1, end=3, raw=chats), 9) == ours
-    assert annotation_of(Citation(title="A book", quote="words"), 9) is None
+    assert citation_json(Citation("https://a.test", "A", start=1, end=3, raw=chats), 9) == ours
+    assert citation_json(Citation(title="A book", quote="words"), 9) is None

@@ -222,7 +222,7 @@ def test_media(part: Media, block: Json) -> None:
     ],
 )
 def test_content_that_cannot_be_said_is_refused(part: Media) -> None:
-    with pytest.raises(UnsupportedContent, match="to a Claude upstream") as caught:
+    with pytest.raises(UnsupportedContent, match="to a Messages upstream") as caught:
         encoded(user(part))
     assert caught.value.status == 400
 
