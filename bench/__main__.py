@@ -14,15 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.measures import FULL, QUICK, Plan, Results, measure
+from bench.measures import FULL, QUICK, REQUEST_CPU, Plan, Results, measure
 from bench.report import as_json, table
-from bench.rows import Field, running
+from bench.rows import GATEWAY, Field, running
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Measure the gateway beside a bare mitmdump."
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the gateway beside a bare mitmdump.")
     parser.add_argument("--quick", action="store_true", help="about half a minute; the ratios are rougher")
     parser.add_argument(
         "--translate",
@@ -30,15 +28,14 @@ def main() -> int:
         default=True,
         help="measure the rows whose client and upstream speak different formats",
     )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write every figure of every round there"
-    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure of every round there")
     arguments = parser.parse_args()
     _allow_many_sockets()
     # So that a `kill` unwinds the stack and ends the servers too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     field, results = asyncio.run(_measure(QUICK if arguments.quick else FULL, arguments.translate))
     _print(field, results)
+    _measure_pool(results)
     translating, broken = _measure_wire() if arguments.translate else ([], "")
     if arguments.json:
         machine = {
@@ -65,6 +62,17 @@ def _measure_wire() -> tuple[list[dict[str, Any]], str]:
         return [], str(problem)
     print("", *wire.table(measured), sep="\n")
     return wire.as_json(measured), ""
+
+
+def _measure_pool(results: Results) -> None:
+    """Print what choosing a credential costs."""
+    _progress("choosing credentials in this process")
+    try:
+        from bench import pool
+    except ImportError as problem:
+        print(f"\nchoosing a credential: does not run: {problem}")
+        return
+    print("", *pool.table(list(pool.costs()), results.value(GATEWAY, REQUEST_CPU)), sep="\n")
 
 
 async def _measure(plan: Plan, translate: bool) -> tuple[Field, Results]:

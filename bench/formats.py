@@ -160,10 +160,7 @@ def _message_events(deltas: int) -> list[bytes]:
     return [
         event("message_start", message={**_MESSAGE, "content": [], "stop_reason": None})
         + event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
-        *(
-            event("content_block_delta", index=0, delta={"type": "text_delta", "text": word})
-            for word in _words(deltas)
-        ),
+        *(event("content_block_delta", index=0, delta={"type": "text_delta", "text": word}) for word in _words(deltas)),
         event("content_block_stop", index=0)
         + event(
             "message_delta",

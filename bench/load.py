@@ -101,10 +101,7 @@ class Connection(asyncio.Protocol):
         self._received += data
         if not self._body_start and not self._read_head():
             return
-        if (
-            not self._first_s
-            and self._received.find(b"data:" if self._length < 0 else b"", self._body_start) >= 0
-        ):
+        if not self._first_s and self._received.find(b"data:" if self._length < 0 else b"", self._body_start) >= 0:
             self._first_s = now_s
         if self._length < 0:
             complete = self._received.endswith(b"\r\n0\r\n\r\n")

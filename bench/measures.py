@@ -141,9 +141,7 @@ async def _many_clients(rows: Sequence[Row], plan: Plan) -> dict[str, Taken]:
 _PHASES = (_one_request, _streams, _many_clients)
 
 
-async def _by_turns(
-    rows: Sequence[Row], *, clients: int, count: int, deltas: int | None = None
-) -> dict[str, Run]:
+async def _by_turns(rows: Sequence[Row], *, clients: int, count: int, deltas: int | None = None) -> dict[str, Run]:
     """Every row's `count` answers in some turns, each turn beginning with another row."""
     runs = {row.name: Run() for row in rows}
     with ExitStack() as stack:
@@ -173,9 +171,7 @@ async def _paced_streams(row: Row) -> Taken:
         try:
             await clients.open(CONCURRENT_STREAMS)
         except OSError as problem:
-            return {PACED_ERRORS: CONCURRENT_STREAMS}, Counter(
-                {f"cannot begin: {problem}": CONCURRENT_STREAMS}
-            )
+            return {PACED_ERRORS: CONCURRENT_STREAMS}, Counter({f"cannot begin: {problem}": CONCURRENT_STREAMS})
         run = await clients.drive(row.question(PACED_DELTAS, INTERVAL_MS), CONCURRENT_STREAMS, limit_s=30)
     figures: Figures = {PACED_ERRORS: run.faults.total()}
     if run.timings:

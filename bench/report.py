@@ -75,9 +75,7 @@ def _figure(value: float) -> str:
 def _ratio(ratios: Sequence[float]) -> str:
     if not ratios:
         return ""
-    spread = (
-        f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 and min(ratios) != max(ratios) else ""
-    )
+    spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 and min(ratios) != max(ratios) else ""
     return f"{statistics.median(ratios):.2f}{spread}"
 
 

@@ -47,9 +47,7 @@ class Field:
 
 
 @asynccontextmanager
-async def running(
-    folder: Path, *, translate: bool, addon: Path = ROOT / "cliproxy_addon.py"
-) -> AsyncIterator[Field]:
+async def running(folder: Path, *, translate: bool, addon: Path = ROOT / "cliproxy_addon.py") -> AsyncIterator[Field]:
     """Start the servers of all rows in `folder`, ask each a question, and end them after the block."""
     found = Field()
     async with AsyncExitStack() as stack:

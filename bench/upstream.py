@@ -53,9 +53,7 @@ class Upstream(asyncio.Protocol):
         format = _FORMATS.get(path.partition(b"?")[0])
         if path == COUNTS_PATH.encode():
             content = json.dumps(self._counts).encode()
-            self._transport.write(
-                b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(content), content)
-            )
+            self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(content), content))
         elif format is None or not body:
             # Chunked request bodies are not read: they show up here as missing.
             self._transport.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")

@@ -62,9 +62,7 @@ class Direction:
         frame_s, json_frame_s = _least_s(
             self.translate_frames, lambda: [json.dumps(json.loads(document)) for document in self._documents]
         )
-        request_s, json_request_s = _least_s(
-            self.translate_request, lambda: json.dumps(json.loads(self.body)).encode()
-        )
+        request_s, json_request_s = _least_s(self.translate_request, lambda: json.dumps(json.loads(self.body)).encode())
         return Cost(
             self.client,
             self.upstream,

@@ -43,9 +43,7 @@ async def test_every_question_is_answered_and_timed(port: int, format: Format, o
 async def test_wrong_answers_are_counted_and_the_client_goes_on() -> None:
     async with scripted.Upstream() as upstream:
         good = Answer(body=b"amber")
-        upstream.script(
-            good, Answer(status=503), Answer(body=[b"am"], cut=True), Answer(raw=b""), Answer(), good
-        )
+        upstream.script(good, Answer(status=503), Answer(body=[b"am"], cut=True), Answer(raw=b""), Answer(), good)
         run = await drive(upstream.port, question("openai-chat", Order(), upstream.port), clients=1, count=6)
     assert len(run.timings) == 2
     assert run.faults == {"status 503": 1, "connection lost": 2, "0 of 1 deltas": 1}
