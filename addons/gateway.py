@@ -51,8 +51,10 @@ from cliproxy import routes
 from cliproxy.answering import error_answer
 from cliproxy.config.loading import ConfigFault, load_config
 from cliproxy.config.schema import Config
+from cliproxy.credentials import cooldown_file
 from cliproxy.exchange import Answer, AnswerCut, ClientRequest, Headers
 from cliproxy.gateway import Gateway
+from cliproxy.memory import Memory
 from cliproxy.secrets import SECRET_HEADERS, mask_header, mask_query
 from cliproxy.transport.client import HttpTransport, TimeLimits
 from cliproxy.wire.errors import GatewayError
@@ -78,6 +80,9 @@ class GatewayAddon:
         self._config: Config | None = None
         self._gateway: Gateway | None = None
         self._transport: HttpTransport | None = None
+        self._memory = Memory()
+        self._keeping: asyncio.Task[None] | None = None
+        """Saves the cooldowns."""
         self.watched = True
         """Whether anyone but the gateway sees its flows."""
         self._exchanges: set[asyncio.Task[None]] = set()
@@ -117,9 +122,19 @@ class GatewayAddon:
         if self._transport:
             self._start(_close_after(self._exchanges, self._transport), "close old upstream connections")
         self._transport = _transport(config)
-        self._gateway = Gateway(config, self._transport)
+        self._gateway = Gateway(config, self._transport, self._memory)
+        self._keep_cooldowns(config)
         if ctx.options.mode == DEFAULT_MODES:
             listen_instead(f"reverse:http://{PLACEHOLDER_HOST}@{_listen_address(config)}")
+
+    def _keep_cooldowns(self, config: Config) -> None:
+        """Save cooldowns while it runs, if the config wants that, and read those of the run before."""
+        if self._keeping:
+            self._keeping.cancel()
+            self._keeping = None
+        if config.save_cooldown_status:
+            path = Path(config.auth_dir).expanduser() / cooldown_file.FILE_NAME
+            self._keeping = self._start(self._memory.keep_cooldowns(path), "save cooldowns")
 
     def running(self) -> None:
         self.watched = audience.is_present()
@@ -128,6 +143,8 @@ class GatewayAddon:
 
     def done(self) -> "asyncio.Task[None] | None":
         """Awaited when mitmproxy ends. When the script is reloaded, the exchanges under way go on to their end."""
+        if self._keeping:
+            self._keeping.cancel()
         if ctx.master.should_exit.is_set():
             for exchange in self._exchanges:
                 exchange.cancel()
@@ -172,6 +189,16 @@ class GatewayAddon:
         size = declared_body_bytes(flow.request)
         if _is_upload(path, flow.request.headers) or (size or 0) > self.max_request_body_bytes:
             flow.request.stream = True
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Answer the operator's replay of a client's flow: mitmproxy replays past our HTTP layer, so it waits here."""
+        if flow.is_replay != "request" or flow.request.host != PLACEHOLDER_HOST or flow.response or not self._gateway:
+            return
+        observer = AttemptObserver(flow, self._keep_bytes)
+        answer = await self._gateway.handle(client_request(flow, None), observer)
+        body = answer.body if isinstance(answer.body, bytes) else b"".join([piece async for piece in answer.body])
+        flow.response = _response(Answer(answer.status, answer.headers, body))
+        flow.response.raw_content = body
 
     def response(self, flow: http.HTTPFlow) -> None:
         if is_claimed(flow) and not flow.server_conn.connected:

@@ -147,6 +147,8 @@ async def read_call(request: ClientRequest, route: Route, limit_bytes: int) -> C
 def _probe_body(body: bytes) -> _Probe:
     try:
         return _probe(body)
+    except RecursionError:
+        raise ClientFault("the body is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     # The standard library takes more than msgspec, and says better what is wrong.

@@ -67,7 +67,7 @@ class Trial:
     """One candidate's chance. Whoever learns how it went says so, once; what is said later changes nothing."""
 
     def __init__(
-        self, pool: Pool, ask: Ask, candidate: Candidate, judge: Callable[[GatewayError, Credential], Outcome]
+        self, pool: Pool, ask: Ask, candidate: Candidate, judged: Callable[[GatewayError, Credential], Outcome]
     ) -> None:
         self.candidate = candidate
         self.error: GatewayError | None = None
@@ -78,7 +78,7 @@ class Trial:
         """The upstream's last ones: on one line, not many, and without the key."""
         self._pool = pool
         self._ask = ask
-        self._judge = judge
+        self._judged = judged
         self._open = True
 
     @property
@@ -97,7 +97,7 @@ class Trial:
             return
         credential = self.candidate.credential
         self.error = error
-        self.outcome = self._judge(error, credential)
+        self.outcome = self._judged(error, credential)
         self.words = _words(error.message, credential.secret)
         self._pool.failed(self._ask, self.candidate, self.outcome, error.status, self.words)
 
@@ -337,11 +337,14 @@ class Dispatch:
 
     def _retry_after_s(self) -> float:
         """Seconds until the first candidate can be asked again."""
-        now = self._pool.now()
+        failed, now_s = self._last_failures(), self._pool.now()
         waits = []
         for candidate in self._ask.candidates():
-            cooldown = self._pool.cooldowns.blocking(*key_of(candidate))
-            waits.append(cooldown.next_try_s - now if cooldown and cooldown.reason != "transient" else SOON_S)
+            trial, cooldown = failed.get(key_of(candidate)), self._pool.cooldowns.blocking(*key_of(candidate))
+            if cooldown and cooldown.reason != "transient":
+                waits.append(cooldown.next_try_s - now_s)
+            elif trial is None or trial.fault != "request":
+                waits.append(SOON_S)
         return max(1.0, min(waits, default=SOON_S))
 
 

@@ -20,12 +20,12 @@ from cliproxy.config.schema import ClientKey, Config
 from cliproxy.counting import count_call, counted
 from cliproxy.credentials.from_config import credentials_of
 from cliproxy.credentials.outcome import TRANSIENT_S
-from cliproxy.credentials.pool import Ask, Pool
+from cliproxy.credentials.pool import Ask
 from cliproxy.credentials.record import Candidate, Group, grouped
 from cliproxy.dispatch import Dispatch, Limits, Trial
 from cliproxy.exchange import Answer, ClientRequest, Exchange, Headers, NoObserver, Observer
 from cliproxy.keepalive import Signs, kept_alive, stream_signs, whole_signs
-from cliproxy.limits import KeyLimits
+from cliproxy.memory import Memory
 from cliproxy.providers.call import Purpose, UpstreamCall
 from cliproxy.providers.demo import DemoTransport
 from cliproxy.relay import (
@@ -42,7 +42,6 @@ from cliproxy.routing.listing import get_model, list_models
 from cliproxy.routing.payload import PayloadRules
 from cliproxy.routing.registry import Registry, builtin_registry
 from cliproxy.session import session_of
-from cliproxy.transcripts import Transcripts
 from cliproxy.transport.client import HttpTransport
 from cliproxy.transport.headers import forwarded, returned
 from cliproxy.wire import json
@@ -61,16 +60,15 @@ class Gateway:
         self,
         config: Config,
         transport: HttpTransport,
-        pool: Pool | None = None,
-        limits: KeyLimits | None = None,
-        transcripts: Transcripts | None = None,
+        memory: Memory | None = None,
         registry: Registry | None = None,
     ) -> None:
-        """pool, limits, transcripts: those of the configuration before: what they remember survives a reload."""
+        """memory: that of the configuration before."""
         self._config = config
         self._transport = transport
         self._demo = DemoTransport()
-        self._pool = pool or Pool()
+        memory = memory or Memory()
+        self._pool, self._limits, self._transcripts = memory.pool, memory.limits, memory.transcripts
         self._pool.configure(
             config.upstream_strategy.order or config.routing.strategy, config.routing.session_affinity_ttl
         )
@@ -78,8 +76,6 @@ class Gateway:
         self._transient_s = None if transient_s < 0 else float(transient_s or TRANSIENT_S)
         self._chains = Chains(config.models)
         self._payload = PayloadRules(config.payload)
-        self._limits = limits or KeyLimits()
-        self._transcripts = transcripts or Transcripts()
         self._access = Access(config.api_keys)
         self._catalogue = Catalogue(
             credentials_of(config), registry or builtin_registry(), force_prefix=config.force_model_prefix
@@ -333,6 +329,9 @@ class Gateway:
             candidates = self._catalogue.narrowed(
                 candidates, route.model or _named_model(body), required=bool(route.model)
             )
+        elif length := request.headers.get("content-length"):
+            # Not every upstream takes a body of unknown length.
+            headers["Content-Length"] = length
         if not candidates:
             raise ClientFault(f"{request.path} needs a credential whose upstream speaks {route.format}", status=404)
         candidate = max(candidates, key=lambda c: c.credential.priority)

@@ -86,6 +86,7 @@ class PassingStream:
         coding = headers.get("content-encoding", "")
         self._decompressor = Decompressor(coding) if coding and coding.lower() != "identity" else None
         self._held = b""
+        self._last = b""
         self._frames = media_type(headers) == EVENT_STREAM and self._decompressor is None
 
     @property
@@ -107,6 +108,7 @@ class PassingStream:
         if not self._frames:
             return chunk
         out = self._whole_frames(chunk)
+        self._last = out or self._last
         if self._begun:
             return out
         if isinstance(self._tap.failure, UpstreamRefused):
@@ -119,6 +121,12 @@ class PassingStream:
             out, self._handshake = self._handshake, None
         self._begun = bool(out)
         return out
+
+    @property
+    def _sequence_number(self) -> int:
+        """Of the last event that was passed on, in the Responses format."""
+        numbers = _SEQUENCE_NUMBER.findall(self._last)
+        return int(numbers[-1]) if numbers else -1
 
     def _whole_frames(self, chunk: bytes) -> bytes:
         """What of the stream so far can be passed on without ending inside a frame."""
@@ -143,11 +151,12 @@ class PassingStream:
         if not self._frames:
             raise AnswerCut(error.message)
         self._held = b""
-        return error_event(self._format, error)
+        return error_event(self._format, error, sequence_number=self._sequence_number + 1)
 
 
 _FRAME_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _HANDSHAKE_EVENTS = (b"response.created", b"response.in_progress", b"response.queued")
+_SEQUENCE_NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d+)')
 _EVENT_NAME = re.compile(rb'"type"\s*:\s*"(response\.[a-z_.]+)"')
 
 
@@ -156,8 +165,11 @@ def _is_handshake(frames: bytes) -> bool:
     return all(name in _HANDSHAKE_EVENTS for name in _EVENT_NAME.findall(frames))
 
 
-def error_event(format_: Format, error: GatewayError, *, sse: bool = True) -> bytes:
-    """An error as the last event of a stream in `format_`; without `sse` as the last element of Gemini's JSON array."""
+def error_event(format_: Format, error: GatewayError, *, sse: bool = True, sequence_number: int = 0) -> bytes:
+    """An error as the last event of a stream in `format_`; without `sse` as the last element of Gemini's JSON array.
+
+    sequence_number: of the event, in the Responses format.
+    """
     _, body = CODECS[format_].encode_error(error)
     if not sse:
         return b"[" + json.dumps(body) + b"]"
@@ -168,7 +180,7 @@ def error_event(format_: Format, error: GatewayError, *, sse: bool = True) -> by
             # Over HTTP the error is an object of its own; in a stream it is an event with these fields.
             inner = body["error"]
             event = {"type": "error", "code": inner.get("code"), "message": inner["message"], "param": None}
-            return frame(json.dumps(event), "error")
+            return frame(json.dumps({**event, "sequence_number": sequence_number}), "error")
         case _:
             return frame(json.dumps(body))
 

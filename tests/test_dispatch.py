@@ -512,6 +512,14 @@ async def test_a_defect_in_an_attempt_is_raised_as_it_is() -> None:
 
 
 @virtual
+async def test_a_winner_whose_answer_has_begun_is_back_in_play() -> None:
+    scene = Scene.of(RACE, a=[refused(500), Answer(200, Headers(), Stream())])
+    await scene.fail()
+    await scene.serve()
+    assert not scene.pool.cooldowns.dump()
+
+
+@virtual
 async def test_a_session_goes_with_the_winner() -> None:
     scene = Scene.of(HEDGED, a=after(9, answer(b"a")), b=after(1, answer(b"b")))
     for _ in range(2):
@@ -625,6 +633,21 @@ async def test_a_common_status_that_time_does_not_mend_stays() -> None:
 
 
 @virtual
+async def test_a_common_status_says_nothing_of_those_that_were_not_asked() -> None:
+    scene = Scene.of(a=[refused(429, "used up", retry_after_s=90.0)], b=[answer(), refused(404)], c=[refused(404)])
+    await scene.serve()
+    error = await scene.fail()
+    assert (error.status, scene.asked) == (503, "a b c b")
+
+
+@virtual
+async def test_who_could_not_say_the_content_is_named_but_does_not_hide_used_up_quotas() -> None:
+    error = await Scene.of(a=UnsupportedContent("audio", "anthropic"), b=refused(429, retry_after_s=90.0)).fail()
+    assert (error.status, error.retry_after_s) == (429, 90.0)
+    assert "audio cannot be sent" in error.message
+
+
+@virtual
 async def test_busy_ones_are_said_to_be_busy() -> None:
     scene = Scene.of(a=after(60, answer()))
     scene.candidates = [candidate("a", max_concurrent=1)]
@@ -651,7 +674,7 @@ async def test_an_upstream_that_quotes_the_key_does_not_give_it_away() -> None:
 
 @virtual
 async def test_a_long_list_is_cut() -> None:
-    scene = Scene.of(**{f"key-{index}": refused(500) for index in range(MAX_NAMED + 5)})
+    scene = Scene.of(ONCE, **{f"key-{index}": refused(500) for index in range(MAX_NAMED + 5)})
     message = (await scene.fail()).message
     assert message.count("500 no") == MAX_NAMED
     assert message.endswith("; and 5 more")

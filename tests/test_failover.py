@@ -18,6 +18,7 @@ from cliproxy.credentials.pool import Pool
 from cliproxy.exchange import Answer as Served
 from cliproxy.exchange import AnswerCut, ClientRequest, Headers
 from cliproxy.gateway import Gateway
+from cliproxy.memory import Memory
 from cliproxy.transport.client import HttpTransport, TimeLimits
 from tests import native
 from tests.answers import Answer
@@ -73,7 +74,7 @@ class Field:
         return parse_config(yaml.safe_dump({SECTIONS[format]: entries, "demo": False, **(options or {})})).config
 
     def gateway(self, format: Format = "anthropic", options: Options | None = None, **keys: Options) -> Gateway:
-        return Gateway(self.config(format, options, **keys), self._transport, self.pool)
+        return Gateway(self.config(format, options, **keys), self._transport, Memory(self.pool))
 
     @property
     def asked(self) -> dict[str, int]:
@@ -507,8 +508,18 @@ async def test_a_chain_goes_on_to_its_next_target_on_its_conditions(
 # ---------------------------------------------------------------- nobody
 
 
-@pytest.mark.parametrize("format", FORMATS)
-async def test_when_all_quotas_are_used_up_each_clients_format_says_who_and_when(field: Field, format: Format) -> None:
+KINDS: Mapping[Format, tuple[str, str]] = {
+    "openai-chat": ("code", "model_cooldown"),
+    "openai-responses": ("code", "model_cooldown"),
+    "anthropic": ("type", "rate_limit_error"),
+    "gemini": ("status", "RESOURCE_EXHAUSTED"),
+}
+
+
+@pytest.mark.parametrize(("format", "kind"), KINDS.items(), ids=KINDS)
+async def test_when_all_quotas_are_used_up_each_clients_format_says_who_and_when(
+    field: Field, format: Format, kind: tuple[str, str]
+) -> None:
     await field.key("a", limited(retry_after="90"))
     await field.key("b", limited(retry_after="40"))
     gateway = field.gateway()
@@ -516,12 +527,11 @@ async def test_when_all_quotas_are_used_up_each_clients_format_says_who_and_when
         status, headers, body = await ask(gateway, format=format)
         assert (status, headers["retry-after"]) == (429, "40")
         error = json.loads(body)["error"]
+        assert error[kind[0]] == kind[1]
         assert error["message"].count("429 the limit is reached") == 2
         assert "asked again in 90 s" in error["message"]
         assert "claude sk-t…#" in error["message"]
         assert "key-of" not in error["message"]
-    kind = {"anthropic": error.get("type"), "gemini": error.get("status")}.get(format, error.get("code"))
-    assert kind == {"anthropic": "rate_limit_error", "gemini": "RESOURCE_EXHAUSTED"}.get(format, "model_cooldown")
     assert field.asked == {"a": 1, "b": 1}
 
 

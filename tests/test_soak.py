@@ -9,7 +9,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -20,10 +20,11 @@ from cliproxy.config import parse_config
 from cliproxy.credentials.pool import Pool
 from cliproxy.exchange import AnswerCut, ClientRequest, Headers, UpstreamRequest
 from cliproxy.gateway import Gateway
+from cliproxy.memory import Memory
 from cliproxy.transport.client import HttpTransport
 from cliproxy.wire.errors import UpstreamCut, UpstreamTimeout, UpstreamUnreachable
 from tests import native
-from tests.virtual_time import EPOCH_S, epoch_s, run
+from tests.virtual_time import epoch_s, run
 
 DURATION_S = 600.0
 REQUESTS = 2500
@@ -158,9 +159,7 @@ def gateway(transport: Transport, strategy: str, dispatch: str) -> Gateway:
             for name, priority in PRIORITIES.items()
         ],
     }  # fmt: skip
-    return Gateway(
-        parse_config(yaml.safe_dump(config)).config, cast(HttpTransport, transport), pool=Pool(epoch_s)
-    )
+    return Gateway(parse_config(yaml.safe_dump(config)).config, cast(HttpTransport, transport), Memory(Pool(epoch_s)))
 
 
 def request(chance: random.Random) -> ClientRequest:
@@ -173,11 +172,8 @@ async def one(tally: Tally, gateway: Gateway, transport: Transport, asked: Clien
     """Send a request as a client does, read all of the answer, and judge it."""
     loop = asyncio.get_running_loop()
     began_s = loop.time()
-    asked_before = sum(key.asked for key in transport.keys.values())
     answer = await gateway.handle(asked)
     if answer.status == 200:
-        asked_by_then = sum(key.asked for key in transport.keys.values())
-        assert asked_by_then > asked_before
         try:
             body = answer.body if isinstance(answer.body, bytes) else b"".join([piece async for piece in answer.body])
         except AnswerCut:
@@ -219,4 +215,3 @@ def test_ten_minutes_of_faults_lose_no_request(seed: int, strategy: str, dispatc
     asked = sum(key.asked for key in transport.keys.values())
     assert asked <= REQUESTS * (ROUNDS + 1) * len(PRIORITIES)
     assert tally.outcomes["served"] > REQUESTS * 0.8, tally.outcomes
-    print(strategy, dispatch, dict(tally.outcomes), asked)

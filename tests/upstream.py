@@ -60,7 +60,7 @@ class Upstream:
         self._closing = False
         self._runner = web.ServerRunner(
             web.Server(self._serve, handler_cancellation=True, auto_decompress=False, access_log=None),
-            shutdown_timeout=0,
+            shutdown_timeout=0.01,
         )
 
     async def __aenter__(self) -> Self:

@@ -86,6 +86,8 @@ class HttpResponse:
         except TimeoutError:
             self.close()
             raise UpstreamTimeout(f"the upstream sent nothing for {self._idle_s:g} s (timeouts.idle-seconds)") from None
+        except aiohttp.ClientPayloadError:
+            raise UpstreamCut("the upstream's answer was cut off") from None
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamCut(f"the upstream's answer was cut off: {_reason(error)}") from None
 

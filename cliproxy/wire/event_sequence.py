@@ -1,6 +1,6 @@
 """Builds the events of one answer in the order that the grammar of `model.Event` demands."""
 
-from cliproxy.wire.errors import GatewayError
+from cliproxy.wire.errors import GatewayError, UpstreamGarbled
 from cliproxy.wire.model import (
     Carrier,
     Citation,
@@ -15,6 +15,7 @@ from cliproxy.wire.model import (
     PartStart,
     Signed,
     Start,
+    ToolCall,
     Usage,
     UsageReport,
 )
@@ -48,7 +49,9 @@ class EventSequence:
             self._events.append(Start(id, model, created_s, usage))
 
     def open(self, part: Part) -> int:
-        """Begin a part and return its index."""
+        """Begin a part and return its index. Raises UpstreamGarbled for a call without a name, which nobody can run."""
+        if type(part) is ToolCall and not part.name:
+            raise UpstreamGarbled("the upstream called a tool without naming it")
         self.start()
         index = self.parts
         self.parts = index + 1

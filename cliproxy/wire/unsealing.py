@@ -11,7 +11,7 @@ from cliproxy.wire import json
 from cliproxy.wire.anthropic.vocabulary import THINKING_TYPES
 from cliproxy.wire.envelope import holds_sealed, unseal
 from cliproxy.wire.fields import object_of, objects_of, text_of
-from cliproxy.wire.gemini.contents import fill_in_signatures
+from cliproxy.wire.gemini.conversation_encoder import fill_in_signatures
 from cliproxy.wire.gemini.vocabulary import generation
 from cliproxy.wire.model import Format, Json
 from cliproxy.wire.openai_responses.summary import told

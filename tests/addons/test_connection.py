@@ -422,7 +422,6 @@ async def test_a_client_that_asks_before_it_sends_is_told_to_go_on(gateway: Gate
 NOT_HTTP = {
     "noise": bytes(range(256)) * 8,
     "a line": b"hello\r\n\r\n",
-    "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
     "nothing but a method": b"POST\r\n\r\n",
     "a proxy's request": b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nhost: x\r\n\r\n",
     "a negative length": b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cliproxy.credentials import pool as module
 from cliproxy.credentials.cooldown import PROBE_AFTER_S
 from cliproxy.credentials.outcome import Outcome
 from cliproxy.credentials.pool import Ask, Pool, key_of
@@ -97,9 +98,7 @@ def test_most_headroom_goes_by_the_answers_headers(pool: Bench) -> None:
     assert [pool.serve(ask(a, b)) for _ in range(2)] == ["b", "b"]
 
 
-def test_a_thousand_healthy_credentials_cost_no_more_than_one(
-    pool: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_thousand_healthy_credentials_cost_no_more_than_one(pool: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[Candidate] = []
     monkeypatch.setattr(pool, "is_usable", lambda found: looked_at.append(found) or True)
     asked = ask(*(candidate(str(index)) for index in range(1000)))
@@ -347,6 +346,19 @@ def test_a_session_is_found_again_wherever_a_new_configuration_puts_its_credenti
         assert pool.serve(Ask(moved.groups[::-1], "model", session)) == name_of(found)
     gone = ask(*members[5:], session="session 0")
     assert pool.serve(gone) == pool.serve(gone)
+
+
+def test_a_session_is_searched_for_once(pool: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [candidate(str(index)) for index in range(100)]
+    for session in map(str, members[:60]):
+        pool.serve(ask(*members, session=session))
+    asked = ask(*members, session="the last")
+    pool.serve(asked)
+    pool.serve(asked)
+    looked_at: list[Candidate] = []
+    monkeypatch.setattr(module, "key_of", lambda found: looked_at.append(found) or key_of(found))
+    pool.serve(asked)
+    assert len(looked_at) < 10
 
 
 def test_a_session_is_one_models(pool: Bench) -> None:

@@ -188,7 +188,7 @@ async def test_an_answer_shows_status_headers_and_address(upstream: Upstream) ->
     more = asyncio.Event()
     upstream.script(Answer(status=529, headers={"X-Own": "1", "x-OWN": "2"}, body=[b"one", more, b"two"]))
     async with transport() as client:
-        response = await answer(client, post(f"{upstream.url}/x"))
+        response = await client.send(post(f"{upstream.url}/x"))
         assert (response.status, response.peer) == (529, ("127.0.0.1", upstream.port))
         assert [pair for pair in response.headers.items() if pair[0].lower() == "x-own"] == [
             ("X-Own", "1"),
@@ -213,7 +213,7 @@ async def test_an_answer_may_be_larger_than_any_buffer(upstream: Upstream) -> No
 async def test_giving_up_closes_the_connection(upstream: Upstream) -> None:
     upstream.script(Answer(body=[b"one", asyncio.Event()]))
     async with transport() as client:
-        response = await answer(client, post(f"{upstream.url}/x"))
+        response = await client.send(post(f"{upstream.url}/x"))
         response.close()
         await upstream.requests[0].disconnected.wait()
 
@@ -232,7 +232,7 @@ async def test_cancelling_closes_the_connection(upstream: Upstream) -> None:
 async def test_closing_ends_calls_under_way(upstream: Upstream) -> None:
     upstream.script(Answer(body=[b"one", asyncio.Event()]))
     async with transport() as client:
-        response = await answer(client, post(f"{upstream.url}/x"))
+        response = await client.send(post(f"{upstream.url}/x"))
         await client.close()
         with pytest.raises(UpstreamCut):
             await response.read(MIB)

@@ -112,7 +112,7 @@ def test_no_coding_is_no_work(coding: str) -> None:
 
 @pytest.mark.parametrize("coding", ["snappy", "gzip, snappy", "*", "gzip;q=1"])
 def test_an_unknown_coding_is_named_with_those_that_are_known(coding: str) -> None:
-    with pytest.raises(ClientFault, match="unknown content-encoding .* use gzip, deflate, br or zstd") as caught:
+    with pytest.raises(ClientFault, match=r"unknown content-encoding .* use gzip, deflate, br or zstd") as caught:
         decompress_request(gzip.compress(b"{}"), coding, 99)
     assert caught.value.status == 415
     for unpack in (decompress, lambda body, coding: Decompressor(coding).feed(body)):

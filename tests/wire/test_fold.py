@@ -84,6 +84,24 @@ def test_interleaved_parts_are_added_up_by_their_index():
     assert answer.finish == "tool"
 
 
+def test_the_events_stay_as_they_are():
+    """A tee folds the events that an encoder reads after it."""
+    events = [
+        Start(),
+        PartStart(0, Text("a")),
+        Delta(0, "b"),
+        Cited(0, Citation(url="https://a.test")),
+        PartEnd(0),
+        PartStart(1, ToolCall("c", "f", "")),
+        Delta(1, "{}"),
+        PartEnd(1),
+        Finish("tool"),
+    ]
+    before = repr(events)
+    assert fold(events) == fold(events)
+    assert repr(events) == before
+
+
 def test_signatures_and_sources_belong_to_their_part():
     carrier = Carrier("anthropic", "signature", "s")
     answer = fold(

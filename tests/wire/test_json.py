@@ -16,7 +16,7 @@ _values = st.recursive(_scalars, lambda inner: st.lists(inner) | st.dictionaries
 @given(_values)
 def test_dumps_and_loads_are_inverse(value):
     # JSON has no infinities: null stands for them.
-    finite = stdlib.loads(stdlib.dumps(value).replace("-Infinity", "null").replace("Infinity", "null"))
+    finite = stdlib.loads(stdlib.dumps(value), parse_constant=lambda _: None)
     assert json.loads(json.dumps(value)) == finite
 
 
@@ -44,7 +44,7 @@ def test_loads_takes_nan():
     assert math.isnan(json.loads("[NaN]")[0])
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b'{"a":1} x', b"\xff\xfe", b"nul", b'{"a":}'])
+@pytest.mark.parametrize("data", [b"", b"{", b'{"a":1} x', b"\xff\xfe", b"nul", b'{"a":}', b"[" * 99_999])
 def test_loads_raises_value_error_for_what_is_not_json(data):
     with pytest.raises(ValueError):
         json.loads(data)
@@ -55,9 +55,12 @@ def test_numbers_that_json_lacks_become_null(value):
     assert json.dumps({"a": value}) == b'{"a":null}'
 
 
-def test_lone_surrogates_become_replacement_characters():
-    written = json.dumps({"a": "x\ud800y"}).decode()
-    assert written.startswith('{"a":"x\ufffd') and written.endswith('y"}')
+def test_lone_surrogates_become_one_replacement_character_each():
+    assert json.dumps({"\udc00": "x\ud800y\ud83d", "n": math.nan}).decode() == '{"\ufffd":"x\ufffdy\ufffd","n":null}'
+
+
+def test_halves_side_by_side_are_the_character_they_mean():
+    assert json.dumps(["\ud83d\ude00"]).decode() == '["\U0001f600"]'
 
 
 def test_dumps_is_compact_utf8():

@@ -12,7 +12,11 @@ from cliproxy.wire.sse import ServerSentEvent, SseParser, frame
 def parse(*chunks: bytes) -> list[tuple[str, bytes]]:
     parser = SseParser()
     events = [event for chunk in chunks for event in parser.feed(chunk)]
-    return [(event.name, event.data) for event in [*events, *parser.finish()]]
+    try:
+        events += parser.finish()
+    except UpstreamGarbled:
+        return [("", b"not an event stream")]
+    return [(event.name, event.data) for event in events]
 
 
 CASES = {

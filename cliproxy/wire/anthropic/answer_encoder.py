@@ -307,9 +307,10 @@ class AnswerEncoder:
         self._blocks += 1
         start: Json = block
         delta: Json | None = None
-        if block["type"] == "text":
+        kind = block.get("type")
+        if kind == "text":
             start, delta = {**block, "text": ""}, {"type": "text_delta", "text": block["text"]}
-        elif block["type"] == "server_tool_use":
+        elif kind == "server_tool_use":
             start = {**block, "input": {}}
             delta = {"type": "input_json_delta", "partial_json": dumps_text(block["input"])}
         self._emit({"type": "content_block_start", "index": index, "content_block": start})

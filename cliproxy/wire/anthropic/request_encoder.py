@@ -214,8 +214,7 @@ class _Encoder:
             seed=sampling.seed,
             presence_penalty=sampling.presence_penalty,
             frequency_penalty=sampling.frequency_penalty,
-            logprobs=sampling.logprobs,
-            top_logprobs=sampling.top_logprobs,
+            logprobs=sampling.logprobs or sampling.top_logprobs or None,
         )
 
     def _refuses_sampling(self) -> bool:

@@ -1,55 +1,42 @@
-"""Gemini's answers, streamed in either framing or whole, as events."""
+"""Chunks of a Gemini answer, streamed in either framing, or a whole one → events, or an `Answer`."""
 
-from collections.abc import Iterator
 from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
 
-from cliproxy.wire import json
-from cliproxy.wire.errors import UpstreamCut, UpstreamFault, UpstreamGarbled
+from cliproxy.wire.errors import GatewayError, UpstreamCut, UpstreamGarbled
+from cliproxy.wire.event_sequence import EventSequence
 from cliproxy.wire.fold import fold
 from cliproxy.wire.gemini.array_stream import ArrayParser
 from cliproxy.wire.gemini.errors import streamed_error
 from cliproxy.wire.gemini.grounding import GroundingMetadata, citations, search
 from cliproxy.wire.gemini.vocabulary import (
-    BROKEN_REASONS,
-    FINISH_REASONS,
+    BROKEN_FINISHES,
     FORMAT,
-    UsageMetadata,
+    finish_reason,
     inline_media,
     linked_media,
     usage_of,
 )
+from cliproxy.wire.json import dumps_text, loads
 from cliproxy.wire.model import (
     Answer,
     Carrier,
-    Cited,
-    Delta,
     Event,
-    Failure,
-    Finish,
-    FinishReason,
     Json,
     Opaque,
     Part,
-    PartEnd,
-    PartStart,
     Reasoning,
     ServerCall,
     ServerResult,
-    Signed,
-    Start,
     Text,
     ToolCall,
-    UsageReport,
 )
 from cliproxy.wire.names import new_id
 from cliproxy.wire.sse import SseParser
 
 _BOM = b"\xef\xbb\xbf"
-_NOTHING = (b"", b"[DONE]")
-"""What compatible servers send now and then and Google does not."""
 
 
 class _FunctionCall(Struct):
@@ -98,97 +85,83 @@ class _PromptFeedback(Struct, rename="camel"):
 
 
 class _Chunk(Struct, rename="camel"):
+    """The members of a chunk or a whole answer that are read."""
+
     candidates: list[_Candidate] | None = None
-    usage_metadata: UsageMetadata | None = None
+    usage_metadata: Json | None = None
     prompt_feedback: _PromptFeedback | None = None
     model_version: str | None = None
     response_id: str | None = None
     error: Any = None
 
 
-_decode = msgspec.json.Decoder(_Chunk).decode
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 class AnswerDecoder:
-    """Reads one streamed answer: server-sent events, or a JSON array where the first byte says so."""
+    """Turns the bytes of one stream into events, however they are cut: server-sent events, or a JSON array."""
 
     def __init__(self) -> None:
         self._parser: SseParser | ArrayParser | None = None
+        """Which of the two it is shows with the first byte."""
         self._head = b""
-        self._answer = _Reader()
-        self._over = False
+        self._reader = _Reader()
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """Take 0..n bytes, cut anywhere; return the events they complete."""
-        events: list[Event] = []
-        if self._over:
-            return events
+        """Take 0..n bytes; return the events they complete."""
+        reader = self._reader
         try:
             for data in self._frames(chunk):
-                self._answer.take(_chunk(data), events)
-        except UpstreamFault as fault:
-            self._fail(fault, events)
-        return events
+                reader.read(data)
+        except GatewayError as error:
+            reader.fail(error)
+        return reader.events.drain()
 
     def finish(self) -> list[Event]:
-        """End of the body: the last events, of which the very last is Finish or Failure."""
-        events: list[Event] = []
-        if self._over:
-            return events
+        """The body is over: what is still to say, in any case an ending."""
+        reader = self._reader
         try:
             if isinstance(self._parser, SseParser):
-                for event in self._parser.finish():
-                    self._answer.take(_chunk(event.data), events)
-            self._answer.end(events)
-            self._over = True
-        except UpstreamFault as fault:
-            self._fail(fault, events)
-        return events
+                for _, data in self._parser.finish():
+                    reader.read(data)
+            reader.end(complete=False)
+        except GatewayError as error:
+            reader.fail(error)
+        return reader.events.drain()
 
-    def _fail(self, fault: UpstreamFault, events: list[Event]) -> None:
-        self._answer.report_usage(events)
-        events.append(Failure(fault))
-        self._over = True
-
-    def _frames(self, chunk: bytes) -> Iterator[bytes]:
+    def _frames(self, chunk: bytes) -> list[bytes]:
         if self._parser is None:
             self._head += chunk
             start = self._head.removeprefix(_BOM).lstrip()
             if not start or _BOM.startswith(self._head):
-                return
+                return []
             self._parser = ArrayParser() if start[:1] in b"[{" else SseParser()
             chunk, self._head = self._head, b""
-        if isinstance(self._parser, ArrayParser):
-            yield from self._parser.feed(chunk)
-        else:
-            for event in self._parser.feed(chunk):
-                yield event.data
+        if isinstance(self._parser, SseParser):
+            return [data for _, data in self._parser.feed(chunk)]
+        return self._parser.feed(chunk)
 
 
 def decode_answer(body: Json) -> Answer:
-    """Read a whole answer.
+    """The answer that a whole body holds.
 
-    Raises UpstreamGarbled when it is none, UpstreamRefused when it is an error under status 200.
+    Raises UpstreamRefused when it is an error, UpstreamGarbled when it is no answer of this format.
     """
-    events: list[Event] = []
     reader = _Reader()
-    reader.take(_converted(body), events)
-    reader.end(events, whole=True)
-    return fold(events)
+    reader.take(_converted(body))
+    reader.end(complete=True)
+    return fold(reader.events.drain())
 
 
-def _chunk(data: bytes) -> _Chunk:
+def _decoded(data: bytes) -> _Chunk:
     try:
-        return _decode(data)
-    except msgspec.DecodeError:
-        if data.strip() in _NOTHING:
-            return _Chunk()
-        try:
-            value = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise UpstreamGarbled("the upstream's stream holds something that is not JSON") from error
-    except RecursionError as error:
-        raise UpstreamGarbled("the upstream's stream nests too deeply") from error
+        return _decode_chunk(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        value = loads(data)
+    except ValueError as error:
+        raise UpstreamGarbled(f"the upstream's stream holds what is not JSON: {error}") from None
     if isinstance(value, list) and value:
         value = cast("list[Any]", value)[0]  # some servers wrap the error that ends a stream into a list
     return _converted(value)
@@ -198,153 +171,158 @@ def _converted(value: Any) -> _Chunk:
     try:
         return msgspec.convert(value, _Chunk, strict=False)
     except msgspec.ValidationError as error:
-        raise UpstreamGarbled(f"the upstream's answer is not one of Gemini's: {error}") from error
+        raise UpstreamGarbled(f"the upstream's answer is not one of Gemini's: {error}") from None
 
 
 class _Reader:
-    """Turns chunks into events. What comes in many chunks is one part for as long as it is of one kind."""
+    """The state of one answer, over decoded chunks. What comes in many chunks is one part while it is of one kind."""
 
     def __init__(self) -> None:
-        self._started = False
-        self._count = 0
-        self._open: type[Text] | type[Reasoning] | None = None
-        self._signed = False
+        self.events = EventSequence()
+        self._prose: type[Text | Reasoning] | None = None
+        self._prose_part = -1
         self._text: list[str] = []
-        self._called = False
+        self._signed = False
         self._spoken = False
+        """Something but thoughts has come."""
         self._code_id = ""
-        self._usage: UsageMetadata | None = None
+        self._usage: Json = {}
         self._grounding = GroundingMetadata()
-        self._finish: str | None = None
+        self._finish_word: str | None = None
         self._finish_message: str | None = None
         self._blocked: str | None = None
 
-    def take(self, chunk: _Chunk, events: list[Event]) -> None:
+    def read(self, data: bytes) -> None:
+        """Take the data of one frame. Raises UpstreamFault when it is an error or no chunk."""
+        # What compatible servers send now and then and Google does not.
+        if self.events.over or not data or data.isspace() or data == b"[DONE]":
+            return
+        self.take(_decoded(data))
+
+    def take(self, chunk: _Chunk) -> None:
         """Raises UpstreamRefused when the chunk is an error."""
         if chunk.error is not None:
-            raise streamed_error(chunk.error)
-        if chunk.usage_metadata is not None:
+            raise streamed_error({"error": chunk.error})
+        if chunk.usage_metadata:
             self._usage = chunk.usage_metadata
-        if not self._started:
-            self._started = True
-            usage = usage_of(self._usage) if self._usage is not None else None
-            events.append(Start(chunk.response_id or "", chunk.model_version or "", usage=usage))
+        if not self.events.started:
+            usage = usage_of(self._usage) if self._usage else None
+            self.events.start(chunk.response_id or "", chunk.model_version or "", usage=usage)
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
             self._blocked = chunk.prompt_feedback.block_reason
         for candidate in chunk.candidates or ():
-            if candidate.index:
-                continue  # one answer is all that can be told
-            if candidate.content is not None:
-                for part in candidate.content.parts or ():
-                    self._take_part(part, events)
-            if candidate.grounding_metadata is not None:
-                self._grounding.update(candidate.grounding_metadata)
-            if candidate.finish_reason:
-                self._finish = candidate.finish_reason
-                self._finish_message = candidate.finish_message
+            # Further candidates have no place in an answer.
+            if not candidate.index:
+                self._take_candidate(candidate)
 
-    def end(self, events: list[Event], *, whole: bool = False) -> None:
-        """The end of the answer. A whole body needs no finish reason to be complete, if it holds an answer.
+    def fail(self, error: GatewayError) -> None:
+        if not self.events.over:
+            self._report_usage()
+        self.events.fail(error)
+
+    def end(self, *, complete: bool) -> None:
+        """Nothing more comes. complete: it is the whole answer even if no finish reason was given.
 
         Raises UpstreamCut when it ended too early, UpstreamGarbled when it is no answer.
         """
-        reason = self._reason(whole)
-        if self._open is Text:
-            for citation in citations(self._grounding, "".join(self._text)):
-                events.append(Cited(self._count, citation))
-        self._close(events)
-        for part in search(self._grounding):
-            self._whole_part(part, events)
-        self.report_usage(events)
-        events.append(Finish(reason, raw=self._finish or self._blocked))
-
-    def report_usage(self, events: list[Event]) -> None:
-        if self._started and self._usage is not None:
-            events.append(UsageReport(usage_of(self._usage)))
-
-    def _reason(self, whole: bool) -> FinishReason:
-        if self._finish is None:
-            if self._blocked is not None:
-                return "filter"
-            if not whole:
-                raise UpstreamCut("the upstream's answer ended before its end")
-            if not self._count and self._open is None:
+        if self.events.over:
+            return
+        if self._finish_word is None and self._blocked is None:
+            if not complete:
+                raise UpstreamCut
+            if not self.events.parts:
                 raise UpstreamGarbled("the upstream's answer holds no candidates")
-        elif self._finish in BROKEN_REASONS and not self._spoken:
+        if self._finish_word in BROKEN_FINISHES and not self._spoken:
             said = f": {self._finish_message}" if self._finish_message else ""
-            raise UpstreamGarbled(f"the model's answer could not be used ({self._finish}){said}")
-        reason = FINISH_REASONS.get(self._finish or "STOP", "stop")
-        return "tool" if reason == "stop" and self._called else reason
+            raise UpstreamGarbled(f"the model's answer could not be used ({self._finish_word}){said}")
+        if self._prose is Text:
+            for citation in citations(self._grounding, "".join(self._text)):
+                self.events.cite(self._prose_part, citation)
+        self._close_prose()
+        for part in search(self._grounding):
+            self.events.whole(part)
+        self._report_usage()
+        word = self._finish_word or self._blocked
+        blocked = self._finish_word is None and self._blocked is not None
+        self.events.finish("filter" if blocked else finish_reason(word, called=ToolCall in self.events.kinds), raw=word)
 
-    # ------------------------------------------------------------ parts
+    def _report_usage(self) -> None:
+        if self._usage:
+            self.events.usage(usage_of(self._usage))
 
-    def _take_part(self, part: _Part, events: list[Event]) -> None:
+    def _take_candidate(self, candidate: _Candidate) -> None:
+        if candidate.content is not None:
+            for part in candidate.content.parts or ():
+                self._take_part(part)
+        if candidate.grounding_metadata is not None:
+            self._grounding.update(candidate.grounding_metadata)
+        if candidate.finish_reason:
+            self._finish_word = candidate.finish_reason
+            self._finish_message = candidate.finish_message
+
+    # ------------------------------------------------------------ prose
+
+    def _take_part(self, part: _Part) -> None:
         text, signature = part.text, part.thought_signature
         if text is None:
-            self._take_other(part, events)
-            return
-        kind = Reasoning if part.thought else Text
-        if text or signature:
-            if self._open is not kind or self._signed:
-                self._close(events)
-                self._open = kind
-                events.append(PartStart(self._count, kind("")))
-            if text:
-                events.append(Delta(self._count, text))
-                if kind is Text:
-                    self._spoken = True
-                    self._text.append(text)
+            self._take_other(part)
+        elif text or signature:
+            self._say(Reasoning if part.thought else Text, text)
             if signature:
                 self._signed = True
-                events.append(Signed(self._count, Carrier(FORMAT, "signature", signature)))
+                self.events.sign(self._prose_part, Carrier(FORMAT, "signature", signature))
 
-    def _take_other(self, part: _Part, events: list[Event]) -> None:
-        call = part.function_call
-        if call is not None:
-            self._take_call(call, part.thought_signature, events)
+    def _say(self, kind: type[Text | Reasoning], text: str) -> None:
+        if self._prose is not kind or self._signed:
+            self._close_prose()
+            self._prose, self._prose_part = kind, self.events.open(kind(""))
+        if text:
+            self.events.delta(self._prose_part, text)
+            if kind is Text:
+                self._spoken = True
+                self._text.append(text)
+
+    def _close_prose(self) -> None:
+        if self._prose is not None:
+            self.events.close(self._prose_part)
+            self._prose = None
+            self._signed = False
+            self._text = []
+
+    # ------------------------------------------------------------ calls and other parts
+
+    def _take_other(self, part: _Part) -> None:
+        if part.function_call is not None:
+            self._take_call(part.function_call, part.thought_signature)
         elif part.inline_data is not None:
-            blob = part.inline_data
-            self._whole_part(inline_media(blob.mime_type, blob.data), events)
+            self._whole(inline_media(part.inline_data.mime_type, part.inline_data.data))
         elif part.file_data is not None:
-            file = part.file_data
-            self._whole_part(linked_media(file.mime_type, file.file_uri), events)
+            self._whole(linked_media(part.file_data.mime_type, part.file_data.file_uri))
         elif part.executable_code is not None:
-            self._code_id = new_id("code_")
-            raw = _raw("executableCode", part.executable_code, part)
-            self._whole_part(ServerCall(self._code_id, "code_execution", FORMAT, part.executable_code, raw), events)
+            self._code_id, code = new_id("code_"), part.executable_code
+            raw = _raw("executableCode", code, part)
+            self._whole(ServerCall(self._code_id, "code_execution", FORMAT, code, raw))
         elif part.code_execution_result is not None:
             raw = _raw("codeExecutionResult", part.code_execution_result, part)
-            self._whole_part(ServerResult(self._code_id, "code_execution", FORMAT, raw=raw), events)
+            self._whole(ServerResult(self._code_id, "code_execution", FORMAT, raw=raw))
         elif part.tool_call is not None:
-            self._whole_part(Opaque(FORMAT, _raw("toolCall", part.tool_call, part)), events)
+            self._whole(Opaque(FORMAT, _raw("toolCall", part.tool_call, part)))
         elif part.tool_response is not None:
-            self._whole_part(Opaque(FORMAT, _raw("toolResponse", part.tool_response, part)), events)
+            self._whole(Opaque(FORMAT, _raw("toolResponse", part.tool_response, part)))
 
-    def _take_call(self, call: _FunctionCall, signature: str | None, events: list[Event]) -> None:
-        self._close(events)
-        self._called = self._spoken = True
-        events.append(PartStart(self._count, ToolCall(call.id or new_id("call_"), call.name, "")))
-        events.append(Delta(self._count, _arguments(call.args)))
-        if signature:
-            events.append(Signed(self._count, Carrier(FORMAT, "signature", signature)))
-        events.append(PartEnd(self._count))
-        self._count += 1
-
-    def _whole_part(self, part: Part, events: list[Event]) -> None:
-        self._close(events)
+    def _take_call(self, call: _FunctionCall, signature: str | None) -> None:
+        self._close_prose()
         self._spoken = True
-        events.append(PartStart(self._count, part))
-        events.append(PartEnd(self._count))
-        self._count += 1
+        index = self.events.open(ToolCall(call.id or new_id("call_"), call.name, ""))
+        self.events.delta(index, _arguments(call.args))
+        if signature:
+            self.events.sign(index, Carrier(FORMAT, "signature", signature))
+        self.events.close(index)
 
-    def _close(self, events: list[Event]) -> None:
-        if self._open is None:
-            return
-        events.append(PartEnd(self._count))
-        self._count += 1
-        self._open = None
-        self._signed = False
-        self._text = []
+    def _whole(self, part: Part) -> None:
+        self._close_prose()
+        self._spoken = True
+        self.events.whole(part)
 
 
 def _raw(name: str, content: Json, part: _Part) -> Json:
@@ -358,7 +336,7 @@ def _arguments(args: Any) -> str:
     """A call's arguments as JSON text; some compatible servers send them as text already."""
     if isinstance(args, str):
         try:
-            args = json.loads(args)
-        except (ValueError, RecursionError):
+            args = loads(args)
+        except ValueError:
             args = None
-    return json.dumps_text(args) if isinstance(args, dict) else "{}"
+    return dumps_text(args) if isinstance(args, dict) else "{}"

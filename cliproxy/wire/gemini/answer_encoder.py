@@ -1,13 +1,17 @@
-"""Events as Gemini's answer: a stream of chunks in either framing, or one whole body."""
+"""Events, or an `Answer` → the chunks of a Gemini answer in either framing, or a whole one."""
+
+from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct, field
 
-from cliproxy.wire import json
+from cliproxy.wire import stand_ins
 from cliproxy.wire.errors import UpstreamCut
 from cliproxy.wire.fold import merge_usage
 from cliproxy.wire.gemini.errors import encode_error
 from cliproxy.wire.gemini.grounding import GroundingWriter
-from cliproxy.wire.gemini.vocabulary import FORMAT, finish_word, media_part, signature_of, usage_metadata
+from cliproxy.wire.gemini.vocabulary import FORMAT, finish_word, media_json, slot_text, usage_json
+from cliproxy.wire.json import dumps, loads_object
 from cliproxy.wire.model import (
     Answer,
     Carrier,
@@ -37,58 +41,69 @@ from cliproxy.wire.model import (
     UsageReport,
 )
 from cliproxy.wire.names import new_id
+from cliproxy.wire.sse import drained
 
 _HEAD = b'{"candidates":[{"content":{"parts":[{"text":'
 _TEXT_TAIL = b'}],"role":"model"},"index":0}],'
 _THOUGHT_TAIL = b',"thought":true' + _TEXT_TAIL
 
 
-class AnswerEncoder:
-    """Writes the stream of one answer.
+class _OpenPart(Struct):
+    """A part on its way."""
 
-    model: the name that the client asked for. sse: False for a JSON array in place of server-sent events.
-    Calls go out whole; those at the end of the answer go out with the chunk that ends it, as Gemini's own do.
+    part: Text | Reasoning | Refusal | ToolCall
+    tail: bytes = b""
+    """What follows its text in a chunk; empty where it goes out whole."""
+    carrier: Carrier | None = None
+    citations: list[Citation] = field(default_factory=list[Citation])
+    pieces: list[str] = field(default_factory=list[str])
+
+
+class AnswerEncoder:
+    """Turns the events of one answer into a stream.
+
+    request: the client's. model: the name that the client asked for. sse: False for a JSON array in place of
+    server-sent events. Calls go out whole; those at the end of the answer go out with the chunk that ends it, as
+    Gemini's own do.
     """
 
     def __init__(self, request: Request, model: str, sse: bool = True) -> None:
-        self._sse = sse
-        self._begun = False
-        self._over = False
         self._model = model
+        self._sse = sse
+        self._usage = Usage()
+        self._out: list[bytes] = []
+        self._begun = False
+        """A chunk has gone out."""
         self._id = ""
         self._identity = b""
+        """The end of each chunk."""
         self._open: dict[int, _OpenPart] = {}
-        self._parts = _Parts()
+        self._parts = _PartWriter()
         self._held: list[Json] = []
-        self._usage = Usage()
+        """Calls that may be the last parts."""
+        self._ended = False
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            Start: self._start,
+            PartStart: self._part_start,
+            Delta: self._delta,
+            Signed: self._signed,
+            Cited: self._cited,
+            PartEnd: self._part_end,
+            UsageReport: self._usage_report,
+            Finish: self._finish,
+            Failure: self._failure,
+        }
 
     def push(self, event: Event) -> bytes:
-        """The bytes for one more event of the answer; often none."""
-        if self._over:
+        """The bytes of one event; nothing after the end."""
+        if self._ended:
             return b""
-        match event:
-            case Delta():
-                return self._on_delta(event)
-            case PartStart():
-                return self._on_part_start(event)
-            case PartEnd():
-                return self._on_part_end(event)
-            case Signed():
-                return self._on_signed(event)
-            case Cited():
-                return self._on_cited(event)
-            case Start():
-                return self._on_start(event)
-            case UsageReport():
-                return self._on_usage_report(event)
-            case Finish():
-                return self._on_finish(event)
-            case Failure():
-                return self._on_failure(event)
+        self._handlers[type(event)](event)
+        return drained(self._out)
 
     def finish(self) -> bytes:
-        """The end of the answer, if it has not come: as of one that was cut."""
-        return self.push(Failure(UpstreamCut("the upstream's answer ended before its end")))
+        """The last bytes: as of an answer that was cut, unless Finish or Failure came."""
+        return self.push(Failure(UpstreamCut()))
 
     def ping(self) -> bytes:
         """Nothing: Google's SDKs fail on comments."""
@@ -96,138 +111,124 @@ class AnswerEncoder:
 
     # ------------------------------------------------------------ events
 
-    def _on_start(self, event: Start) -> bytes:
+    def _start(self, event: Start) -> None:
         self._id = event.id or new_id("")
-        self._identity = json.dumps({"modelVersion": self._model, "responseId": self._id})[1:]
+        self._identity = dumps({"modelVersion": self._model, "responseId": self._id})[1:]
         if event.usage is not None:
             merge_usage(self._usage, event.usage)
-        return b""
 
-    def _on_part_start(self, event: PartStart) -> bytes:
-        part = event.part
+    def _part_start(self, event: PartStart) -> None:
+        part, index = event.part, event.index
         match part:
             case Text(text, citations):
-                self._open[event.index] = _OpenPart(part, tail=_TEXT_TAIL, citations=[*citations])
-            case Reasoning(text):
-                self._open[event.index] = _OpenPart(part, tail=_THOUGHT_TAIL)
+                self._open[index] = _OpenPart(part, tail=_TEXT_TAIL, citations=[*citations])
             case Refusal(text):
-                self._open[event.index] = _OpenPart(part, tail=_TEXT_TAIL)
-            case ToolCall():
-                self._open[event.index] = _OpenPart(part, carrier=part.carrier)
-                text = part.arguments
+                self._open[index] = _OpenPart(part, tail=_TEXT_TAIL)
+            case Reasoning(text):
+                self._open[index] = _OpenPart(part, tail=_THOUGHT_TAIL)
+            case ToolCall(arguments=text):
+                self._open[index] = _OpenPart(part, carrier=part.carrier)
             case _:
-                return self._send_parts(self._parts.written(part))
-        return self._on_delta(Delta(event.index, text))
+                self._send(self._parts.written(part))
+                return
+        self._delta(Delta(index, text))
 
-    def _on_delta(self, event: Delta) -> bytes:
+    def _delta(self, event: Delta) -> None:
         part = self._open.get(event.index)
         if part is None or not event.text:
-            return b""
+            return
         part.pieces.append(event.text)
-        if not part.tail:
-            return b""
-        return self._release() + self._framed(_HEAD + json.dumps(event.text) + part.tail + self._identity)
+        if part.tail:
+            self._release()
+            self._chunk(_HEAD + dumps(event.text) + part.tail + self._identity)
 
-    def _on_signed(self, event: Signed) -> bytes:
+    def _signed(self, event: Signed) -> None:
         part = self._open.get(event.index)
         if part is None:
-            return b""
+            return
         part.carrier = event.carrier
-        match part.part:
-            case Text():
-                return self._send_parts([_text_part("", event.carrier)])
-            case Reasoning():
-                return self._send_parts([_thought_part("", event.carrier)])
-            case _:
-                return b""
+        if isinstance(part.part, Text):
+            self._send([_text_part("", event.carrier)])
+        elif isinstance(part.part, Reasoning):
+            self._send([_thought_part("", event.carrier)])
 
-    def _on_cited(self, event: Cited) -> bytes:
+    def _cited(self, event: Cited) -> None:
         part = self._open.get(event.index)
         if part is not None:
             part.citations.append(event.citation)
-        return b""
 
-    def _on_part_end(self, event: PartEnd) -> bytes:
+    def _part_end(self, event: PartEnd) -> None:
         part = self._open.pop(event.index, None)
         if part is None:
-            return b""
+            return
         said = "".join(part.pieces)
         match part.part:
             case ToolCall() as call:
                 whole = ToolCall(call.id, call.name, said, call.kind, carrier=part.carrier)
-                self._held.extend(self._parts.written(whole))
+                self._held += self._parts.written(whole)
             case Reasoning():
                 self._parts.keep_token(said, part.carrier)
             case _:
                 self._parts.cite(said, part.citations)
-        return b""
 
-    def _on_usage_report(self, event: UsageReport) -> bytes:
+    def _usage_report(self, event: UsageReport) -> None:
         merge_usage(self._usage, event.usage)
-        return b""
 
-    def _on_finish(self, event: Finish) -> bytes:
+    def _finish(self, event: Finish) -> None:
         for index in list(self._open):
-            self._on_part_end(PartEnd(index))
+            self._part_end(PartEnd(index))
         candidate = _candidate(self._held, self._parts.grounding, event.reason, event.raw)
-        self._over = True
-        return self._framed(json.dumps(_body(candidate, self._usage, self._model, self._id))) + self._closed()
+        self._chunk(dumps(_body(candidate, self._usage, self._model, self._id)))
+        self._close()
 
-    def _on_failure(self, event: Failure) -> bytes:
-        self._over = True
-        return self._framed(json.dumps(encode_error(event.error)[1])) + self._closed()
+    def _failure(self, event: Failure) -> None:
+        self._chunk(dumps(encode_error(event.error)[1]))
+        self._close()
 
-    # ------------------------------------------------------------ bytes
+    # ------------------------------------------------------------ chunks
 
-    def _send_parts(self, parts: list[Json]) -> bytes:
-        if not parts:
-            return b""
-        candidate = {"content": {"parts": parts, "role": "model"}, "index": 0}
-        chunk = json.dumps({"candidates": [candidate]})[:-1] + b"," + self._identity
-        return self._release() + self._framed(chunk)
+    def _send(self, parts: list[Json]) -> None:
+        if parts:
+            self._release()
+            candidate = {"content": {"parts": parts, "role": "model"}, "index": 0}
+            self._chunk(dumps({"candidates": [candidate]})[:-1] + b"," + self._identity)
 
-    def _release(self) -> bytes:
-        """The calls that were held back, because something comes after them."""
-        if not self._held:
-            return b""
-        held, self._held = self._held, []
-        return self._send_parts(held)
+    def _release(self) -> None:
+        """Send the calls that were held back, because something comes after them."""
+        if self._held:
+            held, self._held = self._held, []
+            self._send(held)
 
-    def _framed(self, chunk: bytes) -> bytes:
+    def _chunk(self, chunk: bytes) -> None:
         # Google's older Python SDKs and other clients end lines at these three too, even inside JSON.
         if b"\xe2\x80" in chunk:
             chunk = chunk.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
         if b"\xc2\x85" in chunk:
             chunk = chunk.replace(b"\xc2\x85", b"\\u0085")
         if self._sse:
-            return b"data: " + chunk + b"\n\n"
-        separator = b",\n" if self._begun else b"["
+            self._out.append(b"data: " + chunk + b"\n\n")
+        else:
+            self._out.append((b",\n" if self._begun else b"[") + chunk)
         self._begun = True
-        return separator + chunk
 
-    def _closed(self) -> bytes:
-        return b"" if self._sse else b"]"
+    def _close(self) -> None:
+        if not self._sse:
+            self._out.append(b"]")
+        self._ended = True
 
 
 def encode_answer(answer: Answer, request: Request, model: str) -> Json:
-    """Write a whole answer."""
-    writer = _Parts()
+    """The whole body, `model` being the name that the client asked for."""
+    writer = _PartWriter()
     parts = [written for part in answer.parts for written in writer.written(part)]
     candidate = _candidate(parts, writer.grounding, answer.finish, answer.raw_finish)
     return _body(candidate, answer.usage, model, answer.id or new_id(""))
 
 
-class _OpenPart(Struct):
-    """A part on its way. tail: what follows its text in a chunk; empty where it goes out whole."""
-
-    part: Text | Reasoning | Refusal | ToolCall
-    tail: bytes = b""
-    carrier: Carrier | None = None
-    citations: list[Citation] = field(default_factory=list[Citation])
-    pieces: list[str] = field(default_factory=list[str])
+# ---------------------------------------------------------------- whole parts
 
 
-class _Parts:
+class _PartWriter:
     """Writes whole parts, and collects what Gemini says beside the parts."""
 
     def __init__(self) -> None:
@@ -247,7 +248,7 @@ class _Parts:
             case ToolCall():
                 return [self._call_part(part)]
             case Media():
-                return [media_part(part)]
+                return [_media(part)]
             case Opaque() | ServerCall() | ServerResult() if part.origin == FORMAT and part.raw is not None:
                 return [part.raw]
             case ServerCall(name="web_search"):
@@ -278,11 +279,15 @@ class _Parts:
 
 def _arguments(call: ToolCall) -> Json:
     if call.kind == "custom":
-        return {"input": call.arguments}
+        return stand_ins.custom_tool_arguments(call.arguments)
     try:
-        return json.loads_object(call.arguments, "the arguments")
-    except (ValueError, RecursionError):
+        return loads_object(call.arguments, "the arguments")
+    except ValueError:
         return {}
+
+
+def _media(part: Media) -> Json:
+    return media_json(part) if part.text is None else {"text": stand_ins.titled(part.name, part.text)}
 
 
 def _text_part(text: str, carrier: Carrier | None) -> Json:
@@ -295,7 +300,7 @@ def _thought_part(text: str, carrier: Carrier | None) -> Json:
 
 def _signed(part: Json, carrier: Carrier | None) -> Json:
     if carrier is not None:
-        part["thoughtSignature"] = signature_of(carrier)
+        part["thoughtSignature"] = slot_text(carrier)
     return part
 
 
@@ -312,7 +317,7 @@ def _candidate(parts: list[Json], grounding: GroundingWriter, reason: FinishReas
 def _body(candidate: Json, usage: Usage, model: str, id: str) -> Json:
     return {
         "candidates": [candidate],
-        "usageMetadata": usage_metadata(usage),
+        "usageMetadata": usage_json(usage),
         "modelVersion": model,
         "responseId": id,
     }

@@ -1,7 +1,7 @@
 """Token counts: bodies of countTokens, to and from the four formats' common ground."""
 
 from cliproxy.wire.errors import UpstreamGarbled
-from cliproxy.wire.gemini.fields import Fields
+from cliproxy.wire.gemini.camel_case import CamelFields
 from cliproxy.wire.gemini.request_decoder import decode_request
 from cliproxy.wire.gemini.request_encoder import encode_request
 from cliproxy.wire.model import Encoded, Json, ModelFacts, Request
@@ -9,7 +9,7 @@ from cliproxy.wire.model import Encoded, Json, ModelFacts, Request
 
 def decode_count_request(body: Json, *, model: str | None = None) -> Request:
     """Read a countTokens body: `contents` alone, or a whole request. Raises as `decode_request`."""
-    whole = Fields(body).json("generateContentRequest")
+    whole = CamelFields(body).json("generateContentRequest")
     return decode_request(body if whole is None else whole, model=model)
 
 

@@ -3,7 +3,8 @@
 from typing import Any, cast
 
 from cliproxy.wire.errors import ClientFault
-from cliproxy.wire.gemini.fields import camel_case, wrong_type
+from cliproxy.wire.fields import wrong_type
+from cliproxy.wire.gemini.camel_case import camel_case
 from cliproxy.wire.model import Json
 
 _MAX_DEPTH = 100

@@ -1,18 +1,17 @@
-"""Gemini's own words, both ways: finish reasons, token counts, signatures, media parts, model names."""
+"""Gemini's words that its decoders and encoders share: endings, usage, signatures, media, models."""
 
 import re
 from typing import Literal
 
-from msgspec import Struct
-
 from cliproxy.wire import envelope, media
+from cliproxy.wire.fields import integer_of
 from cliproxy.wire.model import Carrier, FinishReason, Format, Json, Media, Usage
 
 FORMAT: Format = "gemini"
 
-# ---------------------------------------------------------------- finish reasons
+# ---------------------------------------------------------------- endings
 
-FINISH_REASONS: dict[str, FinishReason] = {
+_FINISH_REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
     "SAFETY": "filter",
@@ -36,17 +35,6 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "MISSING_THOUGHT_SIGNATURE": "stop",
 }
 
-BROKEN_REASONS = frozenset(
-    {
-        "MALFORMED_FUNCTION_CALL",
-        "MALFORMED_RESPONSE",
-        "UNEXPECTED_TOOL_CALL",
-        "TOO_MANY_TOOL_CALLS",
-        "MISSING_THOUGHT_SIGNATURE",
-    }
-)
-"""The model's answer was thrown away: with nothing said before it, this is no answer."""
-
 _FINISH_WORDS: dict[FinishReason, str] = {
     "stop": "STOP",
     "stop_sequence": "STOP",
@@ -57,37 +45,40 @@ _FINISH_WORDS: dict[FinishReason, str] = {
     "pause": "STOP",
 }
 
+BROKEN_FINISHES = frozenset({
+    "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
+    "MISSING_THOUGHT_SIGNATURE",
+})  # fmt: skip
+"""The model's answer was thrown away: with nothing said before it, this is no answer."""
+
+
+def finish_reason(word: str | None, *, called: bool) -> FinishReason:
+    """called: the answer holds a call for the client, for which Gemini has no word."""
+    reason = _FINISH_REASONS.get(word or "STOP", "stop")
+    return "tool" if called and reason == "stop" else reason
+
 
 def finish_word(reason: FinishReason, raw: str | None) -> str:
     """The `finishReason` for `reason`: the origin's own word where that is one of Gemini's."""
-    return raw if raw is not None and raw in FINISH_REASONS else _FINISH_WORDS[reason]
+    return raw if raw is not None and raw in _FINISH_REASONS else _FINISH_WORDS[reason]
 
 
-# ---------------------------------------------------------------- token counts
+# ---------------------------------------------------------------- usage
 
 
-class UsageMetadata(Struct, rename="camel"):
-    """`usageMetadata`: the prompt's count includes what the cache gave, the candidates' no thoughts."""
-
-    prompt_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-
-
-def usage_of(counts: UsageMetadata) -> Usage:
-    cached, thoughts = counts.cached_content_token_count, counts.thoughts_token_count
+def usage_of(counts: Json) -> Usage:
+    """The prompt's count includes what the cache gave, the candidates' no thoughts."""
+    cached, thoughts = integer_of(counts, "cachedContentTokenCount"), integer_of(counts, "thoughtsTokenCount")
+    prompt, candidates = integer_of(counts, "promptTokenCount"), integer_of(counts, "candidatesTokenCount")
     usage = Usage(cache_read=cached, reasoning=thoughts)
-    if counts.prompt_token_count is not None:
-        prompt = counts.prompt_token_count + (counts.tool_use_prompt_token_count or 0)
-        usage.input = max(0, prompt - (cached or 0))
-    if counts.candidates_token_count is not None or thoughts is not None:
-        usage.output = (counts.candidates_token_count or 0) + (thoughts or 0)
+    if prompt is not None:
+        usage.input = max(0, prompt + (integer_of(counts, "toolUsePromptTokenCount") or 0) - (cached or 0))
+    if candidates is not None or thoughts is not None:
+        usage.output = (candidates or 0) + (thoughts or 0)
     return usage
 
 
-def usage_metadata(usage: Usage) -> Json:
+def usage_json(usage: Usage) -> Json:
     """`usageMetadata`; its clients read the three totals as numbers, so what was not reported counts as 0."""
     prompt = (usage.input or 0) + (usage.cache_read or 0) + (usage.cache_write or 0)
     output, thoughts = usage.output or 0, usage.reasoning or 0
@@ -111,14 +102,14 @@ FILLER_SIGNATURE = "skip_thought_signature_validator"
 _FILLERS = frozenset({FILLER_SIGNATURE, "context_engineering_is_the_way_to_go"})
 
 
-def carrier_of(signature: str | None) -> Carrier | None:
+def carrier_of(signature: str) -> Carrier | None:
     """What a client's `thoughtSignature` holds: Gemini's own, another vendor's under seal, or nothing."""
-    if not signature or signature in _FILLERS:
+    if signature in _FILLERS:
         return None
     return envelope.unseal(signature) or Carrier(FORMAT, "signature", signature)
 
 
-def signature_of(carrier: Carrier) -> str:
+def slot_text(carrier: Carrier) -> str:
     """The `thoughtSignature` that a client is given to bring back."""
     return carrier.data if carrier.origin == FORMAT else envelope.seal(carrier)
 
@@ -160,14 +151,12 @@ def linked_media(mime: str | None, uri: str, name: str | None = None) -> Media:
     return Media(kind, mime, url=uri, name=name, origin=FORMAT if _OWN_FILES.match(uri) else None)
 
 
-def media_part(item: Media) -> Json:
-    """The part that holds `item`, which must not be a foreign upload."""
-    if item.text is not None:
-        return {"text": f"{item.name}:\n{item.text}" if item.name else item.text}
-    if item.data is not None:
-        return {"inlineData": {"mimeType": item.mime or DEFAULT_MIMES[item.kind], "data": item.data}}
-    uri = item.url or item.file_id or ""
-    mime = item.mime or media.mime_of(uri) or DEFAULT_MIMES[item.kind]
+def media_json(part: Media) -> Json:
+    """The part that holds media, which must not be a foreign upload nor a plain text."""
+    if part.data is not None:
+        return {"inlineData": {"mimeType": part.mime or DEFAULT_MIMES[part.kind], "data": part.data}}
+    uri = part.url or part.file_id or ""
+    mime = part.mime or media.mime_of(uri) or DEFAULT_MIMES[part.kind]
     return {"fileData": {"mimeType": mime, "fileUri": uri}}
 
 

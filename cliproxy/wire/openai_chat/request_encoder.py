@@ -139,7 +139,7 @@ class _Encoder:
             self._body |= _present(top_k=sampling.top_k, logprobs=logprobs, top_logprobs=top_logprobs)
             return
         self._encoding.drop_settings("OpenAI refuses it", top_k=sampling.top_k)
-        self._encoding.drop_settings("the way back has no place for them", logprobs=logprobs, top_logprobs=top_logprobs)
+        self._encoding.drop_settings("the way back has no place for them", logprobs=logprobs or top_logprobs or None)
 
     def _max_tokens_field(self) -> str:
         """`max_tokens` is what every compatible server knows; OpenAI's reasoning models want its successor.

@@ -170,7 +170,7 @@ class _Encoder:
             frequency_penalty=sampling.frequency_penalty,
         )
         logprobs, top_logprobs = sampling.logprobs, sampling.top_logprobs
-        self._encoding.drop_settings("the way back has no place for them", logprobs=logprobs, top_logprobs=top_logprobs)
+        self._encoding.drop_settings("the way back has no place for them", logprobs=logprobs or top_logprobs or None)
 
     def _write_reasoning(self) -> None:
         written: Json = {}

@@ -179,12 +179,18 @@ def test_finish_is_held_back_until_the_stream_is_over() -> None:
     assert folded(events + decoder.finish()).parts == [Text("one two")]
 
 
-@pytest.mark.parametrize("raw", [sse(*RICH[:3]), array(*RICH)[:-200], b"", b"<html>no</html>", b"[", b"data:"])
+@pytest.mark.parametrize("raw", [sse(*RICH[:3]), array(*RICH)[:-200], b"", b"[", b"data:"])
 def test_a_cut_stream_is_never_a_success(raw: bytes) -> None:
     """class 1: EOF before a finish reason is an upstream that was cut."""
     events = decode(raw)
     assert isinstance(events[-1], Failure)
     assert isinstance(events[-1].error, UpstreamCut)
+
+
+def test_what_is_no_event_stream_is_garbled() -> None:
+    (start, failure) = decode(b"<html>no</html>")
+    assert isinstance(start, Start) and isinstance(failure, Failure)
+    assert isinstance(failure.error, UpstreamGarbled)
 
 
 def test_what_was_counted_before_the_cut_is_reported() -> None:
@@ -202,8 +208,8 @@ def test_an_error_in_the_stream_is_a_refusal(wrap: Any) -> None:
     details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1.5s"}]
     error = {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED", "details": details}
     events = decode(wrap({"error": error}))
-    (failure,) = events
-    assert isinstance(failure, Failure)
+    (start, failure) = events
+    assert isinstance(start, Start) and isinstance(failure, Failure)
     assert isinstance(failure.error, UpstreamRefused)
     assert (failure.error.status, failure.error.message, failure.error.retry_after_s) == (
         429,

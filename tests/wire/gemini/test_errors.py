@@ -41,7 +41,7 @@ def test_googles_error() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "the upstream answered 502 without saying why"),
+        (b"", "the upstream answered 502 Bad Gateway"),
         (b"plain words", "plain words"),
         (
             b"<html><head><title>502 Bad &amp; Gateway</title></head><body>x</body></html>",
@@ -51,8 +51,8 @@ def test_googles_error() -> None:
         (b'{"error":"text"}', "text"),
         (b'{"detail":{"message":"text"}}', "text"),
         (b'{"message":"text"}', "text"),
-        (b'{"error":{"message":7}}', "the upstream answered 502 without saying why"),
-        (b"[]", "the upstream answered 502 without saying why"),
+        (b'{"error":{"message":7}}', "the upstream answered 502 Bad Gateway"),
+        (b"[]", "the upstream answered 502 Bad Gateway"),
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b"x" * 9000, "x" * 2000),
     ],

@@ -52,7 +52,7 @@ def test_the_argument_is_not_changed() -> None:
 
 
 def test_faults() -> None:
-    with pytest.raises(ClientFault, match="parameters must be an object, not list"):
+    with pytest.raises(ClientFault, match="parameters must be an object, not a list"):
         json_schema([], "tools.parameters")
     deep: dict[str, Any] = {}
     for _ in range(200):

@@ -380,11 +380,11 @@ def test_what_has_no_typed_place_is_kept_by_its_path() -> None:
     [
         ({}, "contents"),
         ({"contents": []}, "contents"),
-        ({"contents": 5}, "contents"),
+        ({"contents": 5}, "contents[0]"),
         ({"contents": [5]}, "contents[0]"),
         ({"contents": [{"role": "wizard"}]}, "contents[0].role"),
         ({"contents": [{"role": 5}]}, "contents[0].role"),
-        ({"contents": [{"parts": 5}]}, "contents[0].parts"),
+        ({"contents": [{"parts": 5}]}, "contents[0].parts[0]"),
         ({"contents": [{"parts": [{"text": 5}]}]}, "contents[0].parts[0].text"),
         ({"contents": [{"parts": [{"inlineData": {}}]}]}, "contents[0].parts[0].inlineData.data"),
         ({"contents": [{"parts": [{"fileData": {}}]}]}, "contents[0].parts[0].fileData.fileUri"),
@@ -401,7 +401,7 @@ def test_what_has_no_typed_place_is_kept_by_its_path() -> None:
             {"contents": [{"role": "model", "parts": [{"text": "a"}, {"functionResponse": {"name": "f"}}]}]},
             "contents[0]",
         ),
-        ({"contents": "x", "systemInstruction": 5}, "systemInstruction"),
+        ({"contents": "x", "systemInstruction": 5}, "systemInstruction[0]"),
         (
             {"contents": "x", "systemInstruction": {"parts": [{"functionCall": {"name": "f"}}]}},
             "systemInstruction.parts[0]",

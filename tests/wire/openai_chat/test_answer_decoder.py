@@ -338,13 +338,18 @@ def test_done_without_a_finish_reason_ends_what_has_come():
         sse(chunk(ROLE)) + DONE,
         sse(chunk(ROLE), chunk({"content": "a"})),
         sse(chunk(ROLE), chunk(call(0, "a", "f", '{"x'))),
-        b"<html>hello</html>",
-        b'{"id":"chatcmpl-1","choices":[{"message":{"content":"not a stream"}}]}',
     ],
 )
 def test_a_stream_without_an_ending_is_cut(raw):
     """class 1, class 18: a cut or empty stream never looks like success."""
     assert isinstance(failure_of(raw), UpstreamCut)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"<html>hello</html>", b'{"id":"chatcmpl-1","choices":[{"message":{"content":"not a stream"}}]}']
+)
+def test_what_is_no_event_stream_is_garbled(raw):
+    assert isinstance(failure_of(raw), UpstreamGarbled)
 
 
 @pytest.mark.parametrize(

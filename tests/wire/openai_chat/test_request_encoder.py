@@ -206,7 +206,6 @@ def test_sampling():
         "n: one answer is asked for, not 2",
         "top_k: OpenAI refuses it",
         "logprobs: the way back has no place for them",
-        "top_logprobs: the way back has no place for them",
     ]
 
 

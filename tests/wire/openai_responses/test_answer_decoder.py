@@ -349,7 +349,7 @@ def test_a_cut_stream_is_not_an_answer() -> None:
     """class 1: EOF without an ending."""
     assert isinstance(_failure(sse(*_streamed()[:-1])), UpstreamCut)
     assert isinstance(_failure(b""), UpstreamCut)
-    assert isinstance(_failure(b"<html>hello</html>"), UpstreamCut)
+    assert isinstance(_failure(b"<html>hello</html>"), UpstreamGarbled)
 
 
 def test_what_comes_after_the_ending_is_ignored() -> None:

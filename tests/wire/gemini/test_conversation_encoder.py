@@ -238,7 +238,7 @@ def test_a_reminder_beside_results_does_not_end_the_loop() -> None:
         (Media("audio", "audio/wav", data="UklG"), {"inlineData": {"mimeType": "audio/wav", "data": "UklG"}}),
         (Media("document", data="JVBE"), {"inlineData": {"mimeType": "application/pdf", "data": "JVBE"}}),
         (Media("document", "text/plain", text="cats"), {"text": "cats"}),
-        (Media("document", "text/plain", text="cats", name="a.txt"), {"text": "a.txt:\ncats"}),
+        (Media("document", "text/plain", text="cats", name="a.txt"), {"text": "a.txt\n\ncats"}),
         (
             Media("image", url="https://x.test/a.webp?x=1"),
             {"fileData": {"mimeType": "image/webp", "fileUri": "https://x.test/a.webp?x=1"}},
@@ -288,7 +288,7 @@ def test_vendor_side_parts_go_to_their_vendor_only() -> None:
     ]
     encoded = write(USER, Turn("assistant", parts))
     assert encoded.body["contents"][1]["parts"] == [code, {"text": "found"}]
-    assert [line.partition(":")[0] for line in encoded.dropped] == ["web_search", "container_upload"]
+    assert [line.partition(":")[0] for line in encoded.dropped] == ["web_search in the history", "container_upload"]
 
 
 # ---------------------------------------------------------------- any conversation
