@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 from cliproxy.config.schema import ClientKey
 from cliproxy.exchange import ClientRequest
@@ -78,10 +78,13 @@ def presented_keys(request: ClientRequest) -> Iterator[str]:
 
 def without_keys(query: str) -> str:
     """A query string without the parameters that carry client keys; the rest stays as it is, byte for byte."""
-    if "key=" not in query and "auth_token=" not in query:
-        return query
-    kept = [pair for pair in query.split("&") if pair.partition("=")[0] not in ("key", "auth_token")]
+    kept = [pair for pair in query.split("&") if not _is_key(pair)]
     return "&".join(kept)
+
+
+def _is_key(pair: str) -> bool:
+    name, has_value, _ = pair.partition("=")
+    return bool(has_value) and unquote_plus(name) in ("key", "auth_token")
 
 
 def _digest(secret: str) -> bytes:

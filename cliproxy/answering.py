@@ -40,7 +40,12 @@ async def answered(attempt: RunningAttempt, relay: Relay, call: ClientCall) -> A
 
 async def _streamed(attempt: RunningAttempt, relay: Relay, call: ClientCall) -> Answer:
     """A streamed answer. It is committed to only when its first bytes are known: until then a failure raises."""
-    slices = _slices(attempt, relay.stream(attempt.response.headers))
+    try:
+        stream = relay.stream(attempt.response.headers)
+    except GatewayError as error:
+        attempt.end(failure=error)
+        raise
+    slices = _slices(attempt, stream)
     first = await anext(slices, b"")
     if isinstance(relay, Passing):
         headers = returned(attempt.response.headers)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
+from json import JSONDecoder
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -179,6 +180,29 @@ def with_model(body: bytes, model: str) -> bytes:
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return json.dumps({**json.loads(body), "model": model})
+        return _with_model_in_place(body.decode("utf-8"), model)
     members["model"] = msgspec.Raw(json.dumps(model))
     return msgspec.json.encode(members)
+
+
+def _with_model_in_place(text: str, model: str) -> bytes:
+    """`with_model` for what only the standard library reads (NaN, lone surrogates): its last `model` is replaced."""
+    scan = JSONDecoder().raw_decode
+    at, span = _after_space(text, text.index("{") + 1), (0, 0)
+    while text[at] != "}":
+        name, at = scan(text, at)
+        at = _after_space(text, text.index(":", at) + 1)
+        begin = at
+        _, at = scan(text, at)
+        if name == "model":
+            span = (begin, at)
+        at = _after_space(text, at)
+        if text[at] == ",":
+            at = _after_space(text, at + 1)
+    return f"{text[: span[0]]}{json.dumps_text(model)}{text[span[1] :]}".encode()
+
+
+def _after_space(text: str, at: int) -> int:
+    while text[at] in " \t\r\n":
+        at += 1
+    return at

@@ -83,8 +83,7 @@ class PassingStream:
         self._tap = UsageTap(format_)
         self._begun = False
         self._handshake = b"" if holds_handshake else None
-        coding = headers.get("content-encoding", "")
-        self._decompressor = Decompressor(coding) if coding and coding.lower() != "identity" else None
+        self._decompressor = _decompressor(headers)
         self._held = b""
         self._last = b""
         self._frames = media_type(headers) == EVENT_STREAM and self._decompressor is None
@@ -141,9 +140,11 @@ class PassingStream:
         return self._renamer.frames(frames) if self._renamer else frames
 
     def finish(self) -> bytes:
+        understood = self._tap.failure is None
         self._tap.finish()
-        if isinstance(self._tap.failure, UpstreamCut):
-            raise self._tap.failure
+        # What the tap could not read passes all the same, but then nobody knows whether it ended.
+        if understood and not self._tap.ended:
+            raise UpstreamCut("the upstream's answer ended before its end")
         held, self._held = self._held, b""
         return (self._handshake or b"") + self._named(held)
 
@@ -222,8 +223,7 @@ class TranslatedStream:
 
     def __init__(self, translation: Translation, headers: Headers, *, sse: bool) -> None:
         self._stream = translation.stream(sse)
-        coding = headers.get("content-encoding", "")
-        self._decompressor = Decompressor(coding) if coding else None
+        self._decompressor = _decompressor(headers)
 
     @property
     def usage(self) -> Usage:
@@ -295,6 +295,16 @@ def _refusal(format_: Format, status: int, headers: Headers, body: bytes) -> Ups
     except UpstreamGarbled:
         body = b""
     return CODECS[format_].decode_error(status, {name.lower(): value for name, value in headers.items()}, body)
+
+
+def _decompressor(headers: Headers) -> Decompressor | None:
+    coding = headers.get("content-encoding", "")
+    if not coding or coding.lower() == "identity":
+        return None
+    try:
+        return Decompressor(coding)
+    except ValueError as error:
+        raise UpstreamGarbled(str(error)) from None
 
 
 def _plain(body: bytes, headers: Headers) -> bytes:

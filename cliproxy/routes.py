@@ -97,7 +97,8 @@ def is_ours(path: str) -> bool:
 
 def error_format(path: str) -> Format:
     """The format in which to answer errors for any path, known or not."""
-    if path.startswith(("/v1beta", "/upload/v1beta")) or _GEMINI_MODEL.fullmatch(path):
+    method = _GEMINI_MODEL.fullmatch(path)
+    if path.startswith(("/v1beta", "/upload/v1beta")) or (method and method[3] in _GEMINI_ACTIONS):
         return "gemini"
     if path.startswith(("/v1/messages", "/v1/complete")) and not path.startswith("/v1/completions"):
         return "anthropic"
@@ -144,8 +145,9 @@ def _family(path: str) -> Route | None:
     """The route of a path that is not a fixed one."""
     if found := _GEMINI_MODEL.fullmatch(path):
         version, model, action = found[1], unquote(found[2]), found[3]
-        operation = _GEMINI_ACTIONS.get(action)
-        return Route(operation, "gemini", f"/{version}/models/", model, action) if operation else None
+        # What is no method is part of a name (`llama3:latest`).
+        if operation := _GEMINI_ACTIONS.get(action):
+            return Route(operation, "gemini", f"/{version}/models/", model, action)
     if path.startswith("/v1beta/models/"):
         return Route(Operation.GET_MODEL, "gemini", path, model=unquote(path.removeprefix("/v1beta/models/")))
     if _GEMINI_NATIVE.fullmatch(path):

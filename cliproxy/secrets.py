@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from urllib.parse import unquote_plus
 
 SECRET_HEADERS = frozenset(
     {
@@ -17,8 +18,6 @@ SECRET_HEADERS = frozenset(
     }
 )
 SECRET_QUERY = ("key", "auth_token", "access_token", "api_key")
-
-_QUERY_SECRET = re.compile(rf"(?<![^&?])({'|'.join(SECRET_QUERY)})=([^&#]*)", re.IGNORECASE)
 
 
 def mask(secret: str) -> str:
@@ -39,4 +38,12 @@ def mask_header(value: str) -> str:
 
 def mask_query(url: str) -> str:
     """Mask the values of secret query parameters in a URL, a path with a query, or a bare query."""
-    return _QUERY_SECRET.sub(lambda m: f"{m[1]}={mask(m[2])}", url)
+    return _PARAMETER.sub(_masked_parameter, url) if "=" in url else url
+
+
+_PARAMETER = re.compile(r"(?<![^&?])([^=&?#]+)=([^&#]*)")
+
+
+def _masked_parameter(parameter: re.Match[str]) -> str:
+    name, value = parameter.groups()
+    return f"{name}={mask(value)}" if unquote_plus(name).lower() in SECRET_QUERY else parameter[0]

@@ -80,7 +80,7 @@ async def test_pieces_beyond_the_limit_are_not_read() -> None:
 
 @pytest.mark.parametrize(
     ("coding", "body", "status"),
-    [("gzip", b"not gzip", 400), ("snappy", b"{}", 415), ("gzip", gzip.compress(b"x" * 5000), 413)],
+    [("gzip", b"not gzip", 400), ("snappy", b"{}", 415), ("gzip", gzip.compress(b"x" * 5000, mtime=0), 413)],
 )
 async def test_a_coding_that_cannot_be_undone_is_refused(coding: str, body: bytes, status: int) -> None:
     with pytest.raises(ClientFault) as caught:

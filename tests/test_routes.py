@@ -21,12 +21,12 @@ FIXED: list[tuple[str, str, Operation, Format]] = [
     ("POST", "/v1/completions", Op.COMPLETE, "openai-chat"),
     ("POST", "/v1/responses", Op.GENERATE, "openai-responses"),
     ("POST", "/v1/responses/input_tokens", Op.COUNT_TOKENS, "openai-responses"),
+    ("POST", "/v1/responses/compact", Op.COMPACT, "openai-responses"),
     ("POST", "/v1/messages", Op.GENERATE, "anthropic"),
     ("POST", "/v1/messages/count_tokens", Op.COUNT_TOKENS, "anthropic"),
 ]
 
 NATIVE: list[tuple[str, str, Format]] = [
-    ("POST", "/v1/responses/compact", "openai-responses"),
     ("GET", "/v1/responses/resp_1", "openai-responses"),
     ("DELETE", "/v1/responses/resp_1", "openai-responses"),
     ("GET", "/v1/responses/resp_1/input_items", "openai-responses"),

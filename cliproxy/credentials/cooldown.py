@@ -71,8 +71,6 @@ class Cooldowns:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """clock: UTC epoch seconds."""
-        self.changes = 0
-        """Counts what `dump` would show, so that whoever saves it knows when to."""
         self._clock = clock
         self._states: dict[str, dict[str, Cooldown]] = {}
 
@@ -128,7 +126,6 @@ class Cooldowns:
         if seconds is None and (before is None or now >= before.next_try_s):
             level += 1
         until = now + (_backoff_s(level, at_least_s) if seconds is None else min(seconds, MAX_COOLDOWN_S))
-        self.changes += 1
         if before and before.until_s > until:
             told_nearer = seconds is not None and before.prober is asker and before.reason == reason
             if not told_nearer:
@@ -160,14 +157,12 @@ class Cooldowns:
             state = states.get(key)
             if state and (state.prober is asker or now >= state.until_s):
                 del states[key]
-                self.changes += 1
-        if not states:
+                if not states:
             del self._states[credential_id]
 
     def clear(self, credential_id: str | None = None) -> list[str]:
         """Forget the cooldowns of a credential, or all. Returns the models that were sidelined."""
         ids = list(self._states) if credential_id is None else [credential_id]
-        self.changes += 1
         return [model for one in ids for model in self._states.pop(one, ())]
 
     def _of(self, credential_id: str, model: str) -> list[Cooldown]:
@@ -196,19 +191,14 @@ class Cooldowns:
         ]
 
     def load(self, saved: Sequence[SavedCooldown]) -> None:
-        """Take over what `dump` gave, but for what is over by now."""
+        """Take over what `dump` gave, but for what is over by now or known better."""
         now = self._clock()
         for entry in saved:
             if entry.until_s > now:
                 until = min(entry.until_s, now + MAX_COOLDOWN_S)
-                self._states.setdefault(entry.credential, {})[entry.model] = Cooldown(
-                    until,
-                    min(entry.next_try_s, until, now + PROBE_AFTER_S),
-                    entry.reason,
-                    entry.status,
-                    entry.message,
-                    entry.level,
-                )
+                next_try = min(entry.next_try_s, until, now + PROBE_AFTER_S)
+                state = Cooldown(until, next_try, entry.reason, entry.status, entry.message, entry.level)
+                self._states.setdefault(entry.credential, {}).setdefault(entry.model, state)
 
 
 def _backoff_s(level: int, at_least_s: float) -> float:

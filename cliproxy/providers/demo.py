@@ -12,6 +12,7 @@ from cliproxy.routes import Operation, match
 from cliproxy.wire import json, tokens
 from cliproxy.wire.errors import GatewayError
 from cliproxy.wire.fold import unfold
+from cliproxy.wire.gemini.counting import decode_count_request, encode_count
 from cliproxy.wire.model import (
     Answer,
     Delta,
@@ -66,12 +67,13 @@ class DemoTransport:
         assert isinstance(request.body, bytes)
         try:
             stream = route.action == "streamGenerateContent" if route.model else None
-            asked = codec.decode_request(json.loads(request.body), model=MODEL, stream=stream)
+            body = json.loads_object(request.body, "the body")
+            if route.operation is Operation.COUNT_TOKENS:
+                return _counted(route.format, body)
+            asked = codec.decode_request(body, model=MODEL, stream=stream)
         except GatewayError as error:
             status, body = codec.encode_error(error)
             return DemoResponse(status, "application/json", [json.dumps(body)])
-        if route.operation is Operation.COUNT_TOKENS:
-            return DemoResponse(200, "application/json", [json.dumps(_count(route.format, tokens.count(asked)))])
         answer = reply(asked)
         if not asked.stream:
             return DemoResponse(200, "application/json", [json.dumps(codec.encode_answer(answer, asked, MODEL))])
@@ -131,7 +133,7 @@ def _arguments(tool: Tool, heard: str | ToolResult) -> str:
     samples: Json = {"string": text, "number": 1, "integer": 1, "boolean": True, "array": [], "object": {}}
     filled: Json = {}
     if isinstance(properties, dict) and isinstance(required, list):
-        for name in required:
+        for name in filter(lambda name: isinstance(name, str), required):
             kind = properties[name].get("type") if isinstance(properties.get(name), dict) else None
             filled[name] = samples.get(kind, text) if isinstance(kind, str) else text
     return json.dumps_text(filled)
@@ -148,5 +150,12 @@ def _in_words(events: Iterator[Event]) -> Iterator[Event]:
             yield event
 
 
-def _count(format_: Format, count: int) -> Json:
-    return {"totalTokens": count} if format_ == "gemini" else {"input_tokens": count}
+def _counted(format_: Format, body: Json) -> DemoResponse:
+    """A token count. Raises GatewayError."""
+    if format_ == "gemini":
+        answer = encode_count(tokens.count(decode_count_request(body, model=MODEL)))
+    else:
+        # Anthropic's counter takes no max_tokens, which its requests must have.
+        asked = CODECS[format_].decode_request({"max_tokens": 1, **body} if format_ == "anthropic" else body)
+        answer = {"input_tokens": tokens.count(asked)}
+    return DemoResponse(200, "application/json", [json.dumps(answer)])

@@ -4,16 +4,17 @@ aiohttp does the work, with its conveniences off: no cookies, no redirects, no d
 environment, no total time limit. What remains is bytes with time limits.
 """
 
+import asyncio
+import re
 import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from aiohttp_socks import ProxyConnector
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 from yarl import URL
 
 from cliproxy.exchange import Headers, UpstreamRequest
@@ -25,6 +26,8 @@ from cliproxy.wire.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+
+_USERINFO = re.compile(r"//[^/@\s]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class HttpResponse:
         if (connection := response.connection) and connection.transport:
             peername = connection.transport.get_extra_info("peername")
             self.peer = (peername[0], peername[1]) if peername else None
-            if connection.protocol:
+            if connection.protocol is not None:  # it has a length, and is empty here
                 # aiohttp has one read limit; it guarded the headers, from here on it guards the gaps.
                 connection.protocol.read_timeout = idle_s
                 connection.protocol.start_timeout()
@@ -90,6 +93,9 @@ class HttpResponse:
             raise UpstreamCut("the upstream's answer was cut off") from None
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamCut(f"the upstream's answer was cut off: {_reason(error)}") from None
+        except RuntimeError:
+            # What aiohttp's stream says when its session was closed under it.
+            raise UpstreamCut("the upstream's answer was cut off: the connection was closed here") from None
 
     async def read(self, limit_bytes: int) -> bytes:
         pieces, size = [], 0
@@ -115,6 +121,7 @@ class HttpTransport:
         self._limits = limits
         self._default_proxy_url = default_proxy_url
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._environment: dict[tuple[str, str], str] = {}
 
     async def send(self, request: UpstreamRequest) -> HttpResponse:
         """Send a request and wait for the response's headers.
@@ -122,7 +129,7 @@ class HttpTransport:
         Raises UpstreamUnreachable (nothing was sent), UpstreamTimeout, UpstreamCut, UpstreamGarbled.
         """
         url = urlsplit(request.url)
-        proxy_url = request.proxy_url or self._default_proxy_url or _environment_proxy(url.scheme, url.netloc)
+        proxy_url = request.proxy_url or self._default_proxy_url or self._environment_proxy(url.scheme, url.netloc)
         session = self._session(proxy_url)
         limits = self._limits
         host = url.netloc
@@ -139,9 +146,13 @@ class HttpTransport:
             aiohttp.ClientConnectorError,
             aiohttp.ClientProxyConnectionError,
             aiohttp.ClientHttpProxyError,
+            ProxyError,
+            ProxyConnectionError,
         ) as error:
             raise UpstreamUnreachable(f"{host} cannot be reached: {_reason(error)}") from None
-        except aiohttp.ConnectionTimeoutError:
+        except asyncio.IncompleteReadError:
+            raise UpstreamUnreachable(f"{host} cannot be reached: the proxy hung up") from None
+        except (aiohttp.ConnectionTimeoutError, ProxyTimeoutError):
             raise UpstreamUnreachable(f"{host} did not accept a connection within {limits.connect_s:g} s") from None
         except TimeoutError:
             raise UpstreamTimeout(
@@ -163,7 +174,7 @@ class HttpTransport:
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._limits.connect_s, sock_read=self._limits.first_byte_s
+                    total=None, connect=self._limits.connect_s, sock_read=self._limits.first_byte_s
                 ),
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
                 read_bufsize=64 * 1024,
@@ -180,6 +191,17 @@ class HttpTransport:
         plain = proxy_url.replace("socks5h:", "socks5:", 1)
         return ProxyConnector.from_url(plain, rdns=remote_dns, limit=0, ssl=self._tls, keepalive_timeout=30)
 
+    def _environment_proxy(self, scheme: str, host: str) -> str:
+        """The proxy that the environment names for an upstream, or `direct`; asked once for each."""
+        known = self._environment.get((scheme, host))
+        if known is None:
+            proxies = {} if proxy_bypass(host) else getproxies()
+            known = proxies.get(scheme) or proxies.get("all") or "direct"
+            if "://" not in known and known != "direct":
+                known = f"http://{known}"
+            self._environment[scheme, host] = known
+        return known
+
     async def close(self) -> None:
         """Close all connections; calls under way fail."""
         sessions, self._sessions = list(self._sessions.values()), {}
@@ -187,18 +209,9 @@ class HttpTransport:
             await session.close()
 
 
-@lru_cache(maxsize=1000)
-def _environment_proxy(scheme: str, host: str) -> str:
-    """The proxy that the environment names for an upstream, or `direct`."""
-    proxies = getproxies()
-    if proxy_bypass(host):
-        return "direct"
-    return proxies.get(scheme) or proxies.get("all") or "direct"
-
-
 def _reason(error: BaseException) -> str:
     """What went wrong, in one line, without secrets of a proxy URL."""
     if isinstance(error, aiohttp.ClientConnectorError):
         error = error.os_error
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return mask_query(" ".join(text.split()))[:300]
+    return _USERINFO.sub("//", mask_query(" ".join(text.split())))[:300]

@@ -48,5 +48,5 @@ def returned(headers: Headers) -> Headers:
 
 def _named_by_connection(headers: Headers) -> set[str]:
     """The headers that `Connection:` declares hop-by-hop."""
-    value = headers.get("connection")
-    return {name.strip().lower() for name in value.split(",")} if value else set()
+    values = headers.getall("connection", ())
+    return {name.strip().lower() for value in values for name in value.split(",")}

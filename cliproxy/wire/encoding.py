@@ -80,15 +80,16 @@ class Encoding:
     def write_extras(self, body: Json, why: str) -> None:
         """Add the request's extras to a body of their own format; to any other they are lost.
 
-        Those below the top level are named by their path, such as `generationConfig.speechConfig`; what belongs to
-        the entries of a list (`messages[].name`) has a place only where the bytes pass as they are.
+        Those below the top level are named by their path, such as `generationConfig.speechConfig` or `messages[].name`.
         """
         for name, value in self.request.extras.items():
             if name in body:
                 continue
             section, dot, field = name.rpartition(".")
-            if not self.own or section.endswith("[]"):
+            if not self.own:
                 self.drop(name, why)
+            elif section.endswith("[]"):
+                self.drop(name, "kept only where the body passes as it is")
             elif dot:
                 body.setdefault(section, {})[field] = value
             else:
@@ -129,9 +130,22 @@ class Encoding:
 
     # ------------------------------------------------------------ tools
 
+    def tool_extras(self, tool: Tool) -> Json:
+        """A tool's extras for a body of their own format; to any other they are lost."""
+        if self.own:
+            return tool.extras
+        for name in tool.extras:
+            self.drop(f"tools.{name}", f"only {self.request.origin} knows it")
+        return {}
+
     def allowed_tools(self) -> list[Tool | ServerTool]:
         """The tools that a choice allows, for formats without such lists: what is not offered is not called."""
         choice, tools = self.request.tool_choice, self.request.tools
         if choice is None or choice.mode != "allowed":
             return tools
         return [tool for tool in tools if tool.name in choice.names]
+
+
+def present(**fields: Any) -> Json:
+    """Those of the fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}

@@ -15,7 +15,6 @@ Each class exists because someone catches it. Messages say what, where and how t
 a secret. How an error looks on the wire is the business of the four codecs.
 """
 
-import copyreg
 from typing import Any, ClassVar
 
 
@@ -49,7 +48,13 @@ class GatewayError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copied and pickled without its own arguments being asked for again.
-        return copyreg.__newobj__, (type(self), *self.args), self.__dict__
+        return _same, (type(self), self.args, self.__dict__)
+
+
+def _same(cls: type[GatewayError], args: tuple[Any, ...], state: dict[str, Any]) -> GatewayError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ClientFault(GatewayError):

@@ -91,14 +91,19 @@ class Fields:
     def json(self, key: str) -> Json | None:
         """An object as it stands."""
         value = self.object.get(key)
-        return value if value is None or isinstance(value, dict) else self._reject(key, dict)
+        if value is None or isinstance(value, dict):
+            return cast("Json | None", value)
+        return self._reject(key, dict)
 
     def child(self, key: str) -> Self | None:
         value = self.object.get(key)
         return None if value is None else type(self)(value, self, key)
 
     def required_child(self, key: str) -> Self:
-        return self.child(key) or self._miss(key)
+        child = self.child(key)
+        if child is None:
+            raise self.missing(key)
+        return child
 
     def items(self, key: str) -> list[Any]:
         """The entries of a list, of whatever type; none where it is absent."""
@@ -109,6 +114,8 @@ class Fields:
 
     def children(self, key: str) -> list[Self]:
         """The objects of a list; none where it is absent."""
+        if self.object.get(key) is None:
+            return []
         cls = type(self)
         return [cls(value, self, key, index) for index, value in enumerate(self.items(key))]
 
@@ -120,6 +127,10 @@ class Fields:
         if value is None:
             return []
         raise self.wrong_type(key, "a string or a list")
+
+    def rest(self, typed: frozenset[str]) -> Json:
+        """What it holds besides the fields that are read one by one; nothing that is null."""
+        return {key: value for key, value in self.object.items() if key not in typed and value is not None}
 
     # ------------------------------------------------------------ faults
 

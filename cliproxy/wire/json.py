@@ -4,7 +4,7 @@ msgspec refuses what `json.loads` takes (lone surrogate escapes, NaN, huge expon
 """
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -44,4 +44,4 @@ def loads_object(data: bytes | str, what: str) -> dict[str, Any]:
     value = loads(data)
     if not isinstance(value, dict):
         raise ValueError(f"{what} must be a JSON object, not {type(value).__name__}")
-    return value
+    return cast("dict[str, Any]", value)

@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 
 class CacheHint(Struct):
-    """"Cache the prompt up to here" (Anthropic `cache_control`)."""
+    """Asks to cache the prompt up to here (Anthropic `cache_control`)."""
 
     ttl: str | None = None
     """`5m`, `1h`, or None for the vendor's default."""
@@ -176,6 +176,8 @@ class Tool(Struct):
     namespace: str | None = None
     deferred: bool = False
     cache: CacheHint | None = None
+    extras: Json = field(default_factory=dict)
+    """The origin's fields without a typed place, by their own names, for that origin only."""
 
 
 class ServerTool(Struct):

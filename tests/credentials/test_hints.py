@@ -137,7 +137,7 @@ STATED: dict[str, tuple[Format, Mapping[str, str], object]] = {
     ),
     "codex's resets_at": (
         "openai-responses", {},
-        {"error": {"type": "usage_limit_reached", "message": "limit", "resets_at": int(time.time()) + 31}},
+        {"error": {"type": "usage_limit_reached", "message": "limit", "resets_at": "SOON"}},
     ),
     "claude's header": ("anthropic", {"retry-after": "30"}, {"type": "error", "error": {"type": "rate_limit_error"}}),
 }  # fmt: skip
@@ -145,7 +145,8 @@ STATED: dict[str, tuple[Format, Mapping[str, str], object]] = {
 
 @pytest.mark.parametrize(("format", "headers", "body"), STATED.values(), ids=STATED)
 def test_each_vendors_own_way_to_state_a_wait(format: Format, headers: Mapping[str, str], body: object) -> None:
-    error = CODECS[format].decode_error(429, headers, json.dumps(body).encode())
+    said = json.dumps(body).replace('"SOON"', str(int(time.time()) + 31))
+    error = CODECS[format].decode_error(429, headers, said.encode())
     seconds = reset_after_s(error.headers, error.body, time.time(), error.retry_after_s)
     assert seconds == pytest.approx(30, abs=5)
 

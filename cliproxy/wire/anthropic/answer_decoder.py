@@ -16,13 +16,12 @@ from cliproxy.wire.anthropic.vocabulary import (
     server_result,
     usage_of,
 )
-from cliproxy.wire.errors import GatewayError, UpstreamCut, UpstreamGarbled
-from cliproxy.wire.event_sequence import EventSequence
+from cliproxy.wire.errors import UpstreamCut, UpstreamGarbled
 from cliproxy.wire.fields import object_of, objects_of, text_of
 from cliproxy.wire.fold import fold
 from cliproxy.wire.json import dumps_text, loads, loads_object
-from cliproxy.wire.model import Answer, Carrier, Event, Json, Opaque, Reasoning, Text, ToolCall
-from cliproxy.wire.sse import SseParser
+from cliproxy.wire.model import Answer, Carrier, Json, Opaque, Reasoning, Text, ToolCall
+from cliproxy.wire.streaming import StreamDecoder, StreamReader
 
 
 class _Delta(Struct):
@@ -62,33 +61,11 @@ _KIND_OF_DELTA = {
 _CALL_TYPES = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
-class AnswerDecoder:
-    """Turns the bytes of one stream into events, however they are cut."""
+class AnswerDecoder(StreamDecoder):
+    """Turns the bytes of one stream into events."""
 
     def __init__(self) -> None:
-        self._parser = SseParser()
-        self._reader = _Reader()
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Take 0..n bytes; return the events they complete."""
-        reader = self._reader
-        try:
-            for name, data in self._parser.feed(chunk):
-                reader.read(name, data)
-        except GatewayError as error:
-            reader.events.fail(error)
-        return reader.events.drain()
-
-    def finish(self) -> list[Event]:
-        """The body is over: what is still to say, in any case an ending."""
-        reader = self._reader
-        try:
-            for name, data in self._parser.finish():
-                reader.read(name, data)
-            reader.end()
-        except GatewayError as error:
-            reader.events.fail(error)
-        return reader.events.drain()
+        super().__init__(_Reader())
 
 
 def decode_answer(body: Json) -> Answer:
@@ -107,7 +84,7 @@ def decode_answer(body: Json) -> Answer:
         reader.take("content_block_stop", _Chunk(index=index))
     reason, sequence = text_of(body, "stop_reason") or None, text_of(body, "stop_sequence") or None
     reader.take("message_delta", _Chunk(delta=_Delta(stop_reason=reason, stop_sequence=sequence)))
-    reader.take("message_stop", _Chunk())
+    reader.end(complete=True)
     return fold(reader.events.drain())
 
 
@@ -138,17 +115,16 @@ class _Block:
         self.signature: list[str] = []
 
 
-class _Reader:
+class _Reader(StreamReader):
     """The state of one answer, over decoded events."""
 
     def __init__(self) -> None:
-        self.events = EventSequence()
+        super().__init__()
         self._blocks: dict[int, _Block] = {}
         self._stop_reason: str | None = None
         self._stop_sequence: str | None = None
 
     def read(self, name: str, data: bytes) -> None:
-        """Take one server-sent event. Raises UpstreamFault when it is an error or no event."""
         # Some servers close with OpenAI's end mark, which adds nothing.
         if self.events.over or not data or data == b"[DONE]":
             return
@@ -163,11 +139,11 @@ class _Reader:
         elif chunk.error or kind == "error":
             raise streamed_error({"error": chunk.error})
 
-    def end(self) -> None:
-        """The upstream has closed: well only after a stop reason. Raises UpstreamCut otherwise."""
+    def end(self, *, complete: bool = False) -> None:
         if self.events.over:
             return
-        if self._stop_reason is None:
+        # Some servers close without `message_stop`, but not without a stop reason.
+        if self._stop_reason is None and not complete:
             raise UpstreamCut
         self.on_message_stop(_Chunk())
 

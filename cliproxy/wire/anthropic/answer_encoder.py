@@ -1,8 +1,5 @@
 """Events, or an `Answer` → the stream events of a message, or a whole one."""
 
-from collections.abc import Callable
-from typing import Any
-
 from msgspec.structs import replace
 
 from cliproxy.wire import media, names, stand_ins
@@ -17,15 +14,12 @@ from cliproxy.wire.anthropic.vocabulary import (
     slot_text,
     usage_json,
 )
-from cliproxy.wire.errors import UpstreamCut
-from cliproxy.wire.fold import merge_usage
 from cliproxy.wire.json import dumps, dumps_text, loads_object
 from cliproxy.wire.model import (
     Answer,
     Carrier,
     Cited,
     Delta,
-    Event,
     Failure,
     Finish,
     Json,
@@ -44,9 +38,9 @@ from cliproxy.wire.model import (
     Text,
     ToolCall,
     Usage,
-    UsageReport,
 )
-from cliproxy.wire.sse import drained, frame
+from cliproxy.wire.sse import frame
+from cliproxy.wire.streaming import StreamEncoder
 
 _PING = frame(b'{"type":"ping"}', "ping")
 _STOP = frame(b'{"type":"message_stop"}', "message_stop")
@@ -59,7 +53,8 @@ _THINKING = (b'"thinking_delta"', b'"thinking"')
 _ARGUMENTS = (b'"input_json_delta"', b'"partial_json"')
 
 
-_PartEvent = PartStart | Delta | Signed | Cited | PartEnd
+type _PartEvent = PartStart | Delta | Signed | Cited | PartEnd
+_PART_EVENTS: tuple[type[_PartEvent], ...] = (PartStart, Delta, Signed, Cited, PartEnd)
 
 
 class _Part:
@@ -78,7 +73,7 @@ class _Part:
         self.carrier: Carrier | None = None
 
 
-class AnswerEncoder:
+class AnswerEncoder(StreamEncoder):
     """Turns the events of one answer into a stream.
 
     request: the client's. model: the name that the client asked for. The API knows no interleaving: while one part is
@@ -86,9 +81,8 @@ class AnswerEncoder:
     """
 
     def __init__(self, request: Request, model: str) -> None:
+        super().__init__()
         self._model = model
-        self._usage = Usage()
-        self._out: list[bytes] = []
         self._begun = False
         self._blocks = 0
         self._called = False
@@ -96,36 +90,8 @@ class AnswerEncoder:
         """Index of the part whose turn it is."""
         self._open: _Part | None = None
         self._waiting: dict[int, list[_PartEvent]] = {}
-        self._ended = False
-        self._handlers: dict[type[Event], Callable[[Any], None]] = {
-            Start: self._start,
-            PartStart: self._route,
-            Delta: self._route,
-            Signed: self._route,
-            Cited: self._route,
-            PartEnd: self._route,
-            UsageReport: self._usage_report,
-            Finish: self._finish,
-            Failure: self._failure,
-        }
-        self._part_handlers: dict[type[_PartEvent], Callable[[Any], None]] = {
-            PartStart: self._part_start,
-            Delta: self._delta,
-            Signed: self._signed,
-            Cited: self._cited,
-            PartEnd: self._part_end,
-        }
-
-    def push(self, event: Event) -> bytes:
-        """The bytes of one event; nothing after the end."""
-        if self._ended:
-            return b""
-        self._handlers[type(event)](event)
-        return drained(self._out)
-
-    def finish(self) -> bytes:
-        """The last bytes: as of an answer that was cut, unless Finish or Failure came."""
-        return self.push(Failure(UpstreamCut()))
+        self._part_handlers = self._handlers
+        self._handlers = {**self._handlers, **dict.fromkeys(_PART_EVENTS, self._route)}
 
     def ping(self) -> bytes:
         """A keep-alive."""
@@ -134,15 +100,10 @@ class AnswerEncoder:
     # ------------------------------------------------------------ events of the message
 
     def _start(self, event: Start) -> None:
-        if event.usage is not None:
-            merge_usage(self._usage, event.usage)
         if not self._begun:
             self._begun = True
             message = _message(event.id, self._model, [], None, None, self._usage)
             self._emit({"type": "message_start", "message": message})
-
-    def _usage_report(self, event: UsageReport) -> None:
-        merge_usage(self._usage, event.usage)
 
     def _finish(self, event: Finish) -> None:
         self._start(Start())
@@ -152,11 +113,9 @@ class AnswerEncoder:
         delta = {"stop_reason": word, "stop_sequence": sequence}
         self._emit({"type": "message_delta", "delta": delta, "usage": _delta_usage(self._usage)})
         self._out.append(_STOP)
-        self._ended = True
 
     def _failure(self, event: Failure) -> None:
         self._out.append(frame(dumps(encode_error(event.error)[1]), "error"))
-        self._ended = True
 
     # ------------------------------------------------------------ events of parts, one at a time
 

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cliproxy.wire import media, stand_ins
@@ -56,7 +56,7 @@ class ConversationEncoder:
 
     def messages(self) -> list[Json]:
         request = self._encoding.request
-        self._waiting = self._blocks(part for part in request.system if type(part) is Media)
+        self._waiting = self._blocks([part for part in request.system if type(part) is Media])
         for turn in request.turns:
             match turn.role:
                 case "user":
@@ -76,12 +76,13 @@ class ConversationEncoder:
         self._waiting = []
 
     def _assistant(self, parts: Sequence[Part]) -> None:
-        blocks = self._blocks(part for part in parts if type(part) is not Media)
+        media = [part for part in parts if type(part) is Media]
+        blocks = self._blocks([part for part in parts if type(part) is not Media] if media else parts)
         while blocks and blocks[-1]["type"] in THINKING_TYPES:
             # No message may end in thinking; without what followed it, it is worth nothing.
             blocks.pop()
         self._append("assistant", blocks)
-        self._waiting += self._blocks(part for part in parts if type(part) is Media)
+        self._waiting += self._blocks(media)
 
     def _reminders(self, parts: Sequence[Part]) -> list[Json]:
         """Instructions in mid-conversation: not every model takes the role `system` there, all know this tag."""
@@ -112,7 +113,7 @@ class ConversationEncoder:
             messages.insert(0, {"role": "user", "content": [_text_block(_FIRST_WORD)]})
         return messages
 
-    def _blocks(self, parts: Iterable[Part]) -> list[Json]:
+    def _blocks(self, parts: Sequence[Part]) -> list[Json]:
         written = [self._writers[type(part)](part) for part in parts]
         return [block for block in written if block is not None]
 

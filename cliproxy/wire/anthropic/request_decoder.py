@@ -21,6 +21,8 @@ _TYPED = frozenset({
     "stop_sequences", "stream", "thinking", "output_config", "output_format", "metadata", "service_tier",
 })  # fmt: skip
 """Top-level fields with a place in the model; the others are extras."""
+_TYPED_TOOL = frozenset({"type", "name", "description", "input_schema", "strict", "defer_loading", "cache_control"})
+"""The same of a tool."""
 
 _PLACEHOLDER_TOOL = "DeferredToolPlaceholder"
 """Claude Code's stand-in for tools that are not loaded; it cannot be called."""
@@ -51,7 +53,7 @@ def decode_request(body: Json, *, model: str | None = None, stream: bool | None 
         stream=bool(fields.boolean("stream")) if stream is None else stream,
         user=metadata.string("user_id") if metadata else None,
         service_tier="default" if tier == "standard_only" else tier,
-        extras={key: value for key, value in body.items() if key not in _TYPED and value is not None},
+        extras=fields.rest(_TYPED),
         raw=body,
     )
 
@@ -73,6 +75,7 @@ def _tool(tool: Fields) -> Tool | ServerTool | None:
         tool.boolean("strict"),
         deferred=bool(tool.boolean("defer_loading")),
         cache=cache_hint(tool),
+        extras=tool.rest(_TYPED_TOOL),
     )
 
 

@@ -117,7 +117,7 @@ class _Encoder:
         return tools
 
     def _tool(self, tool: Tool) -> Json:
-        written: Json = {"name": self._names.send(tool.name)}
+        written: Json = {"name": self._names.send(tool.name), **self._encoding.tool_extras(tool)}
         description, schema = tool.description, as_object(tool.schema)
         if tool.kind == "custom":
             description, schema = stand_ins.custom_tool_description(tool), stand_ins.CUSTOM_TOOL_SCHEMA

@@ -6,10 +6,9 @@ import msgspec
 from msgspec import Struct
 
 from cliproxy.wire.errors import GatewayError, UpstreamCut, UpstreamGarbled
-from cliproxy.wire.event_sequence import EventSequence
 from cliproxy.wire.fold import fold
-from cliproxy.wire.gemini.array_stream import ArrayParser
 from cliproxy.wire.gemini.errors import streamed_error
+from cliproxy.wire.gemini.framing import FrameParser
 from cliproxy.wire.gemini.grounding import GroundingMetadata, citations, search
 from cliproxy.wire.gemini.vocabulary import (
     BROKEN_FINISHES,
@@ -23,7 +22,6 @@ from cliproxy.wire.json import dumps_text, loads
 from cliproxy.wire.model import (
     Answer,
     Carrier,
-    Event,
     Json,
     Opaque,
     Part,
@@ -34,9 +32,7 @@ from cliproxy.wire.model import (
     ToolCall,
 )
 from cliproxy.wire.names import new_id
-from cliproxy.wire.sse import SseParser
-
-_BOM = b"\xef\xbb\xbf"
+from cliproxy.wire.streaming import StreamDecoder, StreamReader
 
 
 class _FunctionCall(Struct):
@@ -98,48 +94,11 @@ class _Chunk(Struct, rename="camel"):
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
-class AnswerDecoder:
-    """Turns the bytes of one stream into events, however they are cut: server-sent events, or a JSON array."""
+class AnswerDecoder(StreamDecoder):
+    """Turns the bytes of one stream into events."""
 
     def __init__(self) -> None:
-        self._parser: SseParser | ArrayParser | None = None
-        """Which of the two it is shows with the first byte."""
-        self._head = b""
-        self._reader = _Reader()
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Take 0..n bytes; return the events they complete."""
-        reader = self._reader
-        try:
-            for data in self._frames(chunk):
-                reader.read(data)
-        except GatewayError as error:
-            reader.fail(error)
-        return reader.events.drain()
-
-    def finish(self) -> list[Event]:
-        """The body is over: what is still to say, in any case an ending."""
-        reader = self._reader
-        try:
-            if isinstance(self._parser, SseParser):
-                for _, data in self._parser.finish():
-                    reader.read(data)
-            reader.end(complete=False)
-        except GatewayError as error:
-            reader.fail(error)
-        return reader.events.drain()
-
-    def _frames(self, chunk: bytes) -> list[bytes]:
-        if self._parser is None:
-            self._head += chunk
-            start = self._head.removeprefix(_BOM).lstrip()
-            if not start or _BOM.startswith(self._head):
-                return []
-            self._parser = ArrayParser() if start[:1] in b"[{" else SseParser()
-            chunk, self._head = self._head, b""
-        if isinstance(self._parser, SseParser):
-            return [data for _, data in self._parser.feed(chunk)]
-        return self._parser.feed(chunk)
+        super().__init__(_Reader(), FrameParser())
 
 
 def decode_answer(body: Json) -> Answer:
@@ -174,11 +133,11 @@ def _converted(value: Any) -> _Chunk:
         raise UpstreamGarbled(f"the upstream's answer is not one of Gemini's: {error}") from None
 
 
-class _Reader:
+class _Reader(StreamReader):
     """The state of one answer, over decoded chunks. What comes in many chunks is one part while it is of one kind."""
 
     def __init__(self) -> None:
-        self.events = EventSequence()
+        super().__init__()
         self._prose: type[Text | Reasoning] | None = None
         self._prose_part = -1
         self._text: list[str] = []
@@ -192,8 +151,7 @@ class _Reader:
         self._finish_message: str | None = None
         self._blocked: str | None = None
 
-    def read(self, data: bytes) -> None:
-        """Take the data of one frame. Raises UpstreamFault when it is an error or no chunk."""
+    def read(self, name: str, data: bytes) -> None:
         # What compatible servers send now and then and Google does not.
         if self.events.over or not data or data.isspace() or data == b"[DONE]":
             return
@@ -218,13 +176,9 @@ class _Reader:
     def fail(self, error: GatewayError) -> None:
         if not self.events.over:
             self._report_usage()
-        self.events.fail(error)
+        super().fail(error)
 
-    def end(self, *, complete: bool) -> None:
-        """Nothing more comes. complete: it is the whole answer even if no finish reason was given.
-
-        Raises UpstreamCut when it ended too early, UpstreamGarbled when it is no answer.
-        """
+    def end(self, *, complete: bool = False) -> None:
         if self.events.over:
             return
         if self._finish_word is None and self._blocked is None:

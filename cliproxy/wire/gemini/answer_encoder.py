@@ -1,13 +1,8 @@
 """Events, or an `Answer` → the chunks of a Gemini answer in either framing, or a whole one."""
 
-from collections.abc import Callable
-from typing import Any
-
 from msgspec import Struct, field
 
 from cliproxy.wire import stand_ins
-from cliproxy.wire.errors import UpstreamCut
-from cliproxy.wire.fold import merge_usage
 from cliproxy.wire.gemini.errors import encode_error
 from cliproxy.wire.gemini.grounding import GroundingWriter
 from cliproxy.wire.gemini.vocabulary import FORMAT, finish_word, media_json, slot_text, usage_json
@@ -18,7 +13,6 @@ from cliproxy.wire.model import (
     Citation,
     Cited,
     Delta,
-    Event,
     Failure,
     Finish,
     FinishReason,
@@ -38,10 +32,9 @@ from cliproxy.wire.model import (
     Text,
     ToolCall,
     Usage,
-    UsageReport,
 )
 from cliproxy.wire.names import new_id
-from cliproxy.wire.sse import drained
+from cliproxy.wire.streaming import StreamEncoder
 
 _HEAD = b'{"candidates":[{"content":{"parts":[{"text":'
 _TEXT_TAIL = b'}],"role":"model"},"index":0}],'
@@ -59,7 +52,7 @@ class _OpenPart(Struct):
     pieces: list[str] = field(default_factory=list[str])
 
 
-class AnswerEncoder:
+class AnswerEncoder(StreamEncoder):
     """Turns the events of one answer into a stream.
 
     request: the client's. model: the name that the client asked for. sse: False for a JSON array in place of
@@ -68,10 +61,9 @@ class AnswerEncoder:
     """
 
     def __init__(self, request: Request, model: str, sse: bool = True) -> None:
+        super().__init__()
         self._model = model
         self._sse = sse
-        self._usage = Usage()
-        self._out: list[bytes] = []
         self._begun = False
         """A chunk has gone out."""
         self._id = ""
@@ -81,29 +73,6 @@ class AnswerEncoder:
         self._parts = _PartWriter()
         self._held: list[Json] = []
         """Calls that may be the last parts."""
-        self._ended = False
-        self._handlers: dict[type[Event], Callable[[Any], None]] = {
-            Start: self._start,
-            PartStart: self._part_start,
-            Delta: self._delta,
-            Signed: self._signed,
-            Cited: self._cited,
-            PartEnd: self._part_end,
-            UsageReport: self._usage_report,
-            Finish: self._finish,
-            Failure: self._failure,
-        }
-
-    def push(self, event: Event) -> bytes:
-        """The bytes of one event; nothing after the end."""
-        if self._ended:
-            return b""
-        self._handlers[type(event)](event)
-        return drained(self._out)
-
-    def finish(self) -> bytes:
-        """The last bytes: as of an answer that was cut, unless Finish or Failure came."""
-        return self.push(Failure(UpstreamCut()))
 
     def ping(self) -> bytes:
         """Nothing: Google's SDKs fail on comments."""
@@ -114,8 +83,6 @@ class AnswerEncoder:
     def _start(self, event: Start) -> None:
         self._id = event.id or new_id("")
         self._identity = dumps({"modelVersion": self._model, "responseId": self._id})[1:]
-        if event.usage is not None:
-            merge_usage(self._usage, event.usage)
 
     def _part_start(self, event: PartStart) -> None:
         part, index = event.part, event.index
@@ -171,9 +138,6 @@ class AnswerEncoder:
             case _:
                 self._parts.cite(said, part.citations)
 
-    def _usage_report(self, event: UsageReport) -> None:
-        merge_usage(self._usage, event.usage)
-
     def _finish(self, event: Finish) -> None:
         for index in list(self._open):
             self._part_end(PartEnd(index))
@@ -214,7 +178,6 @@ class AnswerEncoder:
     def _close(self) -> None:
         if not self._sse:
             self._out.append(b"]")
-        self._ended = True
 
 
 def encode_answer(answer: Answer, request: Request, model: str) -> Json:

@@ -69,6 +69,8 @@ def _turn(content: CamelFields) -> Turn:
     parts: list[Part] = []
     for index, entry in enumerate(content.items("parts")):
         parts += _parts(content, "parts", index, entry)
+    if len(parts) == 1 and type(parts[0]) is Text:
+        return Turn(role, parts)
     kinds = set(map(type, parts))
     if kinds == {ToolResult}:
         return Turn("user", parts)  # some clients return results as if the model had said them
@@ -78,8 +80,6 @@ def _turn(content: CamelFields) -> Turn:
     if role == "assistant" and ToolResult in kinds:
         place = content.place()
         raise ClientFault(f"{place} is the model's: it cannot hold a functionResponse", param=place)
-    if role == "user" or len(parts) == 1:
-        return Turn(role, parts)
     told: list[Part] = []
     _add(told, parts, role)
     return Turn(role, told)
@@ -115,7 +115,9 @@ def _parts(holder: CamelFields, key: str, index: int, entry: Any) -> list[Part]:
     text, signature = part.string("text"), part.string("thoughtSignature")
     carrier = carrier_of(signature) if signature else None
     if text is not None:
-        return [Reasoning(text, carrier)] if part.object.get("thought") else _signed(Text(text), carrier)
+        if part.object.get("thought"):
+            return [Reasoning(text, carrier)]
+        return [Text(text)] if carrier is None else _signed(Text(text), carrier)
     call = part.child("functionCall")
     if call is not None:
         return _signed(_tool_call(call), carrier)

@@ -77,7 +77,9 @@ class ConversationEncoder:
         if not results:
             self._append("user", self._parts(parts))
             return
-        attached = [part for result in results for part in result.parts if isinstance(part, Media) and part.text is None]
+        attached = [
+            part for result in results for part in result.parts if isinstance(part, Media) and part.text is None
+        ]
         others = [part for part in parts if type(part) is not ToolResult]
         self._append("user", self._parts([*results, *attached, *others]))
 

@@ -28,6 +28,7 @@ _TYPED_SETTINGS = frozenset({
     "candidateCount", "responseLogprobs", "logprobs", "thinkingConfig", "responseModalities",
 })  # fmt: skip
 _TYPED_TOOL_CONFIG = frozenset({"functionCallingConfig"})
+_TYPED_TOOL = frozenset({"name", "description", "parameters", "parametersJsonSchema"})
 """Fields with a place in the model; the others are extras."""
 
 _SERVER_TOOL_NAMES: dict[str, str] = {
@@ -77,8 +78,7 @@ def decode_request(body: Json, *, model: str | None = None, stream: bool | None 
 
 
 def _extras(fields: CamelFields, typed: frozenset[str]) -> Json:
-    extras = {key: value for key, value in fields.object.items() if key not in typed and value is not None}
-    return {fields.place(key): value for key, value in extras.items()}
+    return {fields.place(key): value for key, value in fields.rest(typed).items()}
 
 
 # ---------------------------------------------------------------- tools
@@ -101,6 +101,7 @@ def _tool(declaration: CamelFields) -> Tool:
         name=declaration.required("name"),
         description=declaration.string("description"),
         schema=None if schema is None else json_schema(schema, declaration.place(key)),
+        extras=declaration.rest(_TYPED_TOOL),
     )
 
 

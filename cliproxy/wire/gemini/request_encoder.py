@@ -1,9 +1,7 @@
 """`Request` → a generateContent body. The path says the model and whether to stream, the body does not."""
 
-from typing import Any
-
 from cliproxy.wire import reasoning, stand_ins
-from cliproxy.wire.encoding import Encoding
+from cliproxy.wire.encoding import Encoding, present
 from cliproxy.wire.gemini.conversation_encoder import ConversationEncoder, fill_in_signatures
 from cliproxy.wire.gemini.vocabulary import FORMAT, generation
 from cliproxy.wire.model import Effort, Encoded, Json, ModelFacts, Request, ServerTool, Tool, ToolChoice
@@ -132,7 +130,7 @@ class _Encoder:
         description, schema = tool.description, tool.schema
         if tool.kind == "custom":
             description, schema = stand_ins.custom_tool_description(tool), stand_ins.CUSTOM_TOOL_SCHEMA
-        declaration: Json = {"name": name}
+        declaration: Json = {"name": name, **self._encoding.tool_extras(tool)}
         if description:
             declaration["description"] = description
         if schema is not None:
@@ -190,7 +188,7 @@ class _Encoder:
         stop = [text for text in sampling.stop or () if text]
         if len(stop) > _MAX_STOPS:
             self._encoding.drop("stop", f"only the first {_MAX_STOPS} sequences fit")
-        self._settings |= _present(
+        self._settings |= present(
             maxOutputTokens=self._encoding.max_tokens(),
             temperature=sampling.temperature,
             topP=sampling.top_p,
@@ -203,7 +201,7 @@ class _Encoder:
         )
         logprobs, top_logprobs = sampling.logprobs, sampling.top_logprobs
         if self._own:
-            self._settings |= _present(responseLogprobs=logprobs, logprobs=top_logprobs)
+            self._settings |= present(responseLogprobs=logprobs, logprobs=top_logprobs)
             return
         self._encoding.drop_settings("the way back has no place for them", logprobs=logprobs or top_logprobs or None)
 
@@ -269,7 +267,3 @@ class _Encoder:
             store=request.store,
             previous_response_id=request.previous_response_id,
         )
-
-
-def _present(**fields: Any) -> Json:
-    return {name: value for name, value in fields.items() if value is not None}

@@ -6,12 +6,11 @@ import msgspec
 from msgspec import Struct
 
 from cliproxy.wire import media
-from cliproxy.wire.errors import GatewayError, UpstreamCut, UpstreamGarbled
-from cliproxy.wire.event_sequence import EventSequence
+from cliproxy.wire.errors import UpstreamCut, UpstreamGarbled
 from cliproxy.wire.fields import object_of, objects, text_of
 from cliproxy.wire.fold import fold
 from cliproxy.wire.json import dumps_text, loads
-from cliproxy.wire.model import Answer, Carrier, Event, Json, Media, Reasoning, Refusal, Text, ToolCall
+from cliproxy.wire.model import Answer, Carrier, Json, Media, Reasoning, Refusal, Text, ToolCall
 from cliproxy.wire.openai_chat.errors import streamed_error
 from cliproxy.wire.openai_chat.vocabulary import (
     DONE,
@@ -25,7 +24,7 @@ from cliproxy.wire.openai_chat.vocabulary import (
     finish_reason,
     usage_of,
 )
-from cliproxy.wire.sse import SseParser
+from cliproxy.wire.streaming import StreamDecoder, StreamReader
 from cliproxy.wire.upstream_error import read_body
 
 
@@ -97,33 +96,11 @@ class _Chunk(Struct):
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
-class AnswerDecoder:
-    """Turns the bytes of one stream into events, however they are cut."""
+class AnswerDecoder(StreamDecoder):
+    """Turns the bytes of one stream into events."""
 
     def __init__(self) -> None:
-        self._parser = SseParser()
-        self._reader = _Reader()
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Take 0..n bytes; return the events they complete."""
-        reader = self._reader
-        try:
-            for name, data in self._parser.feed(chunk):
-                reader.read(name, data)
-        except GatewayError as error:
-            reader.events.fail(error)
-        return reader.events.drain()
-
-    def finish(self) -> list[Event]:
-        """The body is over: what is still to say, in any case an ending."""
-        reader = self._reader
-        try:
-            for name, data in self._parser.finish():
-                reader.read(name, data)
-            reader.end(complete=False)
-        except GatewayError as error:
-            reader.events.fail(error)
-        return reader.events.drain()
+        super().__init__(_Reader())
 
 
 def decode_answer(body: Json) -> Answer:
@@ -169,11 +146,11 @@ class _Call(Struct):
     custom: bool = False
 
 
-class _Reader:
+class _Reader(StreamReader):
     """The state of one answer, over decoded chunks. Prose is open one at a time, calls stay open."""
 
     def __init__(self) -> None:
-        self.events = EventSequence()
+        super().__init__()
         self._prose: type[Text | Reasoning | Refusal] | None = None
         self._prose_part = -1
         self._reasoning_field = ""
@@ -183,7 +160,6 @@ class _Reader:
         self._finish_word: str | None = None
 
     def read(self, name: str, data: bytes) -> None:
-        """Take one server-sent event. Raises UpstreamGarbled when it is no chunk."""
         if self.events.over or not data or data.isspace():
             return
         if data.startswith(DONE):
@@ -213,11 +189,7 @@ class _Reader:
             if not choice.index:
                 self._take_choice(choice)
 
-    def end(self, *, complete: bool) -> None:
-        """Nothing more comes. complete: it is the whole answer even if no finish reason was given.
-
-        Raises UpstreamFault when it is no answer, or one that was broken off.
-        """
+    def end(self, *, complete: bool = False) -> None:
         if self.events.over:
             return
         if self._finish_word in FAILED_FINISHES:
@@ -242,7 +214,7 @@ class _Reader:
 
     def _report(self, counts: Any) -> None:
         if isinstance(counts, dict) and counts:
-            self.events.usage(usage_of(counts))
+            self.events.usage(usage_of(cast("Json", counts)))
 
     def _take_choice(self, choice: _Choice) -> None:
         if choice.error:

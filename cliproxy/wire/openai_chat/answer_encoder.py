@@ -1,21 +1,18 @@
 """Events, or an `Answer` → Chat Completions chunks, or a whole completion."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
 
 from cliproxy.wire import media
-from cliproxy.wire.errors import GatewayError, UpstreamCut
-from cliproxy.wire.fold import merge_usage
+from cliproxy.wire.errors import GatewayError
 from cliproxy.wire.json import dumps
 from cliproxy.wire.model import (
     Answer,
     Carrier,
     Cited,
     Delta,
-    Event,
     Failure,
     Finish,
     Json,
@@ -30,7 +27,6 @@ from cliproxy.wire.model import (
     Text,
     ToolCall,
     Usage,
-    UsageReport,
 )
 from cliproxy.wire.names import new_id
 from cliproxy.wire.openai_chat.errors import encode_error
@@ -42,7 +38,8 @@ from cliproxy.wire.openai_chat.vocabulary import (
     finish_word,
     usage_json,
 )
-from cliproxy.wire.sse import drained, frame
+from cliproxy.wire.sse import frame
+from cliproxy.wire.streaming import StreamEncoder
 
 _REASONING_FIELD = "reasoning_content"
 """OpenAI has no field for visible reasoning; of the common ones this is what clients read and give back."""
@@ -67,17 +64,16 @@ class _Open(Struct):
     is_empty: bool = True
 
 
-class AnswerEncoder:
+class AnswerEncoder(StreamEncoder):
     """Turns the events of one answer into a stream.
 
     request: the client's. model: the name that the client asked for.
     """
 
     def __init__(self, request: Request, model: str) -> None:
+        super().__init__()
         self._model = model
         self._wants_usage = request.include_usage
-        self._usage = Usage()
-        self._out: list[bytes] = []
         self._head = b""
         """The beginning of each chunk."""
         self._open: dict[int, _Open] = {}
@@ -86,29 +82,6 @@ class AnswerEncoder:
         self._annotations = 0
         self._images = 0
         self._has_reasoned = False
-        self._ended = False
-        self._handlers: dict[type[Event], Callable[[Any], None]] = {
-            Start: self._start,
-            PartStart: self._part_start,
-            Delta: self._delta,
-            Signed: self._signed,
-            Cited: self._cited,
-            PartEnd: self._part_end,
-            UsageReport: self._usage_report,
-            Finish: self._finish,
-            Failure: self._failure,
-        }
-
-    def push(self, event: Event) -> bytes:
-        """The bytes of one event; nothing after the end."""
-        if self._ended:
-            return b""
-        self._handlers[type(event)](event)
-        return drained(self._out)
-
-    def finish(self) -> bytes:
-        """The last bytes: as of an answer that was cut, unless Finish or Failure came."""
-        return self.push(Failure(UpstreamCut()))
 
     def ping(self) -> bytes:
         """A keep-alive."""
@@ -117,8 +90,6 @@ class AnswerEncoder:
     # ------------------------------------------------------------ events
 
     def _start(self, event: Start) -> None:
-        if event.usage is not None:
-            merge_usage(self._usage, event.usage)
         identity = dumps(shell(event, self._model, "chat.completion.chunk", "chatcmpl-"))
         self._head = b"data: " + identity[:-1] + b',"choices":['
         self._chunk({"role": "assistant", "content": ""})
@@ -181,20 +152,15 @@ class AnswerEncoder:
         elif isinstance(opened.part, ToolCall) and opened.is_empty and opened.part.kind == "function":
             self._out.append(opened.before + b'"{}"' + opened.after)
 
-    def _usage_report(self, event: UsageReport) -> None:
-        merge_usage(self._usage, event.usage)
-
     def _finish(self, event: Finish) -> None:
         self._chunk({}, finish_word(event.reason, called=self._calls > 0))
         if self._wants_usage:
             self._out.append(self._head + b'],"usage":' + dumps(usage_json(self._usage)) + b"}\n\n")
         self._out.append(frame(DONE))
-        self._ended = True
 
     def _failure(self, event: Failure) -> None:
         """No [DONE] behind it: some clients take that for a good end whatever came before."""
         self._out.append(failure_frame(event.error))
-        self._ended = True
 
     # ------------------------------------------------------------ chunks
 

@@ -82,18 +82,11 @@ class ConversationEncoder:
 
     def _user(self, parts: list[Part]) -> None:
         """Tool messages right after their calls, then what was attached to them, then the user's words."""
-        content: list[Json] = []
-        said: list[Part] = []
-        for part in parts:
-            if type(part) is ToolResult:
-                content += self._tool_result(part)
-            else:
-                said.append(part)
-        content += self._contents(said)
-        if content:
+        results = [part for part in parts if type(part) is ToolResult]
+        content = [entry for result in results for entry in self._tool_result(result)]
+        content += self._contents([part for part in parts if type(part) is not ToolResult] if results else parts)
+        if content or not results:
             self._messages.append({"role": "user", "content": _joined(content)})
-        elif len(said) == len(parts):
-            self._messages.append({"role": "user", "content": ""})
 
     def _assistant(self, parts: list[Part]) -> None:
         said: list[Part] = []
@@ -277,7 +270,8 @@ def _joined(entries: list[Json]) -> str | list[Json]:
     if not entries:
         return ""
     only = entries[0]
-    return only["text"] if len(entries) == 1 and only.keys() == {"type", "text"} else entries
+    # A text with a mark beside it stays an object.
+    return only["text"] if len(entries) == 1 and len(only) == 2 and "text" in only else entries
 
 
 def _text_entry(text: str) -> Json:

@@ -24,6 +24,11 @@ _TYPED = frozenset({
     "reasoning_effort", "reasoning", "thinking", "enable_thinking",
 })  # fmt: skip
 """Top-level fields with a place in the model; the others are extras."""
+_TYPED_TOOL = frozenset({
+    "name", "description", "parameters", "parametersJsonSchema", "input_schema", "strict", "format", "type",
+    "cache_control", "prompt_cache_breakpoint",
+})  # fmt: skip
+"""The same of a tool."""
 
 
 def decode_request(body: Json, *, model: str | None = None, stream: bool | None = None) -> Request:
@@ -56,13 +61,13 @@ def decode_request(body: Json, *, model: str | None = None, stream: bool | None 
         service_tier=fields.string("service_tier"),
         cache_key=fields.string("prompt_cache_key"),
         store=fields.boolean("store"),
-        extras=_extras(body, output),
+        extras=_extras(fields, output),
         raw=body,
     )
 
 
-def _extras(body: Json, output: OutputFormat | None) -> Json:
-    extras = {key: value for key, value in body.items() if key not in _TYPED and value is not None}
+def _extras(fields: Fields, output: OutputFormat | None) -> Json:
+    body, extras = fields.object, fields.rest(_TYPED)
     if output is None and body.get("response_format") is not None:
         extras["response_format"] = body["response_format"]
     if body.get("user") and body.get("safety_identifier"):
@@ -109,6 +114,7 @@ def _custom(custom: Fields, holder: Fields) -> Tool:
         kind="custom",
         grammar=None if grammar is None else _flat_grammar(grammar),
         cache=cache_hint(holder),
+        extras=custom.rest(_TYPED_TOOL),
     )
 
 
@@ -127,6 +133,7 @@ def _function(function: Fields, holder: Fields) -> Tool:
         next((schema for schema in schemas if schema is not None), None),
         function.boolean("strict"),
         cache=cache_hint(holder) or cache_hint(function),
+        extras=function.rest(_TYPED_TOOL),
     )
 
 

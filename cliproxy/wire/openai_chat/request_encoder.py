@@ -1,9 +1,7 @@
 """`Request` → a Chat Completions body."""
 
-from typing import Any
-
 from cliproxy.wire import openai_settings, reasoning, stand_ins
-from cliproxy.wire.encoding import Encoding
+from cliproxy.wire.encoding import Encoding, present
 from cliproxy.wire.model import Encoded, Json, ModelFacts, Request, ServerTool, Tool
 from cliproxy.wire.names import ToolNames
 from cliproxy.wire.openai_chat.conversation_encoder import ConversationEncoder, marked
@@ -64,19 +62,19 @@ class _Encoder:
             self._body["parallel_tool_calls"] = self._request.parallel_calls
 
     def _tool(self, tool: Tool) -> Json:
-        name = self._names.send(tool.name)
+        name, extras = self._names.send(tool.name), self._encoding.tool_extras(tool)
         if tool.deferred:
             self._encoding.drop("defer_loading", "all tools are offered at once")
         if tool.kind == "custom" and self._own:
             format = None if tool.grammar is None else _nested_grammar(tool.grammar)
-            custom = _present(name=name, description=tool.description, format=format)
+            custom = present(name=name, description=tool.description, format=format) | extras
             return marked(self._encoding, {"type": "custom", "custom": custom}, tool.cache)
         description, schema = tool.description, tool.schema
         if tool.kind == "custom":
             # Few compatible servers know custom tools; a function of one string says the same to all.
             description, schema = stand_ins.custom_tool_description(tool), stand_ins.CUSTOM_TOOL_SCHEMA
-        function = _present(name=name, description=description, parameters=as_object(schema), strict=tool.strict)
-        return marked(self._encoding, {"type": "function", "function": function}, tool.cache)
+        function = present(name=name, description=description, parameters=as_object(schema), strict=tool.strict)
+        return marked(self._encoding, {"type": "function", "function": function | extras}, tool.cache)
 
     def _server_tool(self, tool: ServerTool) -> list[Json]:
         """An entry for `tools`, where it belongs there at all."""
@@ -125,7 +123,7 @@ class _Encoder:
         if stop is not None and len(stop) > _MAX_STOPS and not self._own:
             self._encoding.drop("stop", f"only the first {_MAX_STOPS} sequences fit")
             stop = stop[:_MAX_STOPS]
-        self._body |= _present(
+        self._body |= present(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             stop=stop,
@@ -136,7 +134,7 @@ class _Encoder:
         )
         logprobs, top_logprobs = sampling.logprobs, sampling.top_logprobs
         if self._own:
-            self._body |= _present(top_k=sampling.top_k, logprobs=logprobs, top_logprobs=top_logprobs)
+            self._body |= present(top_k=sampling.top_k, logprobs=logprobs, top_logprobs=top_logprobs)
             return
         self._encoding.drop_settings("OpenAI refuses it", top_k=sampling.top_k)
         self._encoding.drop_settings("the way back has no place for them", logprobs=logprobs or top_logprobs or None)
@@ -164,7 +162,7 @@ class _Encoder:
             kind = "json_object" if output.kind == "json_schema" else output.kind
             self._body["response_format"] = {"type": kind}
             return
-        schema = _present(
+        schema = present(
             name=openai_settings.schema_name(output),
             description=output.description,
             schema=output.schema,
@@ -174,7 +172,7 @@ class _Encoder:
 
     def _write_settings(self) -> None:
         request = self._request
-        self._body |= _present(verbosity=request.verbosity, prompt_cache_key=request.cache_key)
+        self._body |= present(verbosity=request.verbosity, prompt_cache_key=request.cache_key)
         modalities = request.modalities
         if modalities is not None and not self._own:
             if "audio" in modalities:
@@ -192,7 +190,7 @@ class _Encoder:
         """Who asks, and what is kept of it."""
         request = self._request
         if self._own:
-            self._body |= _present(user=request.user, store=request.store, metadata=request.metadata)
+            self._body |= present(user=request.user, store=request.store, metadata=request.metadata)
             return
         if request.user is not None:
             self._body["user"] = openai_settings.short_user(request.user)
@@ -201,10 +199,6 @@ class _Encoder:
         self._encoding.drop_settings("taken only with store", metadata=request.metadata)
         previous = request.previous_response_id
         self._encoding.drop_settings("chat servers keep no conversations", previous_response_id=previous)
-
-
-def _present(**fields: Any) -> Json:
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _nested_grammar(grammar: Json) -> Json:

@@ -1,18 +1,16 @@
 """Stream events of a response, or a whole one → events, or an `Answer`."""
 
 from collections.abc import Callable
-from types import UnionType
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from cliproxy.wire.errors import GatewayError, UpstreamCut, UpstreamGarbled, UpstreamRefused
-from cliproxy.wire.event_sequence import EventSequence
+from cliproxy.wire.errors import UpstreamCut, UpstreamGarbled, UpstreamRefused
 from cliproxy.wire.fields import integer_of, object_of, objects_of, text_of
 from cliproxy.wire.fold import fold
 from cliproxy.wire.json import loads_object
-from cliproxy.wire.model import Answer, Event, Json, Refusal, Text, ToolCall
+from cliproxy.wire.model import Answer, Json, Refusal, Text, ToolCall
 from cliproxy.wire.openai_responses.errors import streamed_error
 from cliproxy.wire.openai_responses.output_decoder import (
     CallReader,
@@ -22,7 +20,7 @@ from cliproxy.wire.openai_responses.output_decoder import (
     reader_class,
 )
 from cliproxy.wire.openai_responses.vocabulary import citation_of, finish_reason, usage_of
-from cliproxy.wire.sse import SseParser
+from cliproxy.wire.streaming import StreamDecoder, StreamReader
 
 
 class _Chunk(Struct):
@@ -47,42 +45,21 @@ class _Chunk(Struct):
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
-_MEMBER_TYPES: dict[str, type | UnionType] = {
-    "type": str, "output_index": int, "item_id": str, "content_index": int, "summary_index": int, "delta": str,
-    "text": str, "refusal": str, "arguments": str, "input": str, "item": dict, "part": dict, "annotation": dict,
-    "response": dict, "error": dict | str,
+_TEXT, _NUMBER, _OBJECT = (str,), (int,), (dict,)
+_MEMBER_TYPES: dict[str, tuple[type, ...]] = {
+    "type": _TEXT, "output_index": _NUMBER, "item_id": _TEXT, "content_index": _NUMBER, "summary_index": _NUMBER,
+    "delta": _TEXT, "text": _TEXT, "refusal": _TEXT, "arguments": _TEXT, "input": _TEXT, "item": _OBJECT,
+    "part": _OBJECT, "annotation": _OBJECT, "response": _OBJECT, "error": (dict, str),
 }  # fmt: skip
 
 _ENDINGS = ("completed", "incomplete", "failed", "cancelled")
 
 
-class AnswerDecoder:
-    """Turns the bytes of one stream into events, however they are cut."""
+class AnswerDecoder(StreamDecoder):
+    """Turns the bytes of one stream into events."""
 
     def __init__(self) -> None:
-        self._parser = SseParser()
-        self._reader = _Reader()
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Take 0..n bytes; return the events they complete."""
-        reader = self._reader
-        try:
-            for _, data in self._parser.feed(chunk):
-                reader.read(data)
-        except GatewayError as error:
-            reader.events.fail(error)
-        return reader.events.drain()
-
-    def finish(self) -> list[Event]:
-        """The body is over: what is still to say, in any case an ending."""
-        reader = self._reader
-        try:
-            for _, data in self._parser.finish():
-                reader.read(data)
-        except GatewayError as error:
-            reader.events.fail(error)
-        reader.events.fail(UpstreamCut())
-        return reader.events.drain()
+        super().__init__(_Reader())
 
 
 def decode_answer(body: Json) -> Answer:
@@ -100,7 +77,7 @@ def decode_answer(body: Json) -> Answer:
         raise UpstreamGarbled(f"the upstream's response is not finished but {status}")
     reader = _Reader()
     reader.begin(body)
-    reader.end(status or "completed", body)
+    reader.conclude(status or "completed", body)
     return fold(reader.events.drain())
 
 
@@ -114,21 +91,21 @@ def _decoded(data: bytes) -> _Chunk:
         value = loads_object(data, "a stream event")
     except ValueError as error:
         raise UpstreamGarbled(f"the upstream's stream holds what is no event: {error}") from None
-    members = ((name, value.get(name)) for name in _MEMBER_TYPES)
-    return _Chunk(**{name: member for name, member in members if isinstance(member, _MEMBER_TYPES[name])})
+    # By the exact type: True is an int to Python, but never to a server.
+    members = {name: value[name] for name, kinds in _MEMBER_TYPES.items() if type(value.get(name)) in kinds}
+    return msgspec.convert(members, _Chunk)
 
 
-class _Reader:
+class _Reader(StreamReader):
     """The state of one response, over decoded events: its items by place and by id."""
 
     def __init__(self) -> None:
-        self.events = EventSequence()
+        super().__init__()
         self._items: list[ItemReader] = []
         self._by_index: dict[int, ItemReader] = {}
         self._by_id: dict[str, ItemReader] = {}
 
-    def read(self, data: bytes) -> None:
-        """Take the data of one server-sent event. Raises UpstreamFault when it is an error or no event."""
+    def read(self, name: str, data: bytes) -> None:
         if self.events.over or not data or data == b"[DONE]":
             return
         chunk = _decoded(data)
@@ -138,10 +115,14 @@ class _Reader:
         elif chunk.type == "error" or (chunk.error and not chunk.type):
             raise streamed_error(loads_object(data, "a stream event"))
 
+    def end(self, *, complete: bool = False) -> None:
+        if not self.events.over:
+            raise UpstreamCut
+
     def begin(self, response: Json) -> None:
         self.events.start(text_of(response, "id"), text_of(response, "model"), integer_of(response, "created_at"))
 
-    def end(self, status: str, response: Json) -> None:
+    def conclude(self, status: str, response: Json) -> None:
         """The response is over: tell what only its final form holds, close what is open.
 
         Raises UpstreamRefused when it has failed.
@@ -266,7 +247,7 @@ class _Reader:
         status = text_of(response, "status")
         if status not in _ENDINGS:
             status = chunk.type.rpartition(".")[2]
-        self.end("completed" if status == "done" else status, response)
+        self.conclude("completed" if status == "done" else status, response)
 
 
 _HANDLERS: dict[str, Callable[[_Reader, _Chunk], None]] = {

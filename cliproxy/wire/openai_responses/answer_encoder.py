@@ -1,12 +1,9 @@
 """Events, or an `Answer` → the stream events of a response, or a whole one."""
 
 import time
-from collections.abc import Callable
-from typing import Any
 
 from cliproxy.wire import names
-from cliproxy.wire.errors import UpstreamCut
-from cliproxy.wire.fold import merge_usage, unfold
+from cliproxy.wire.fold import unfold
 from cliproxy.wire.json import dumps
 from cliproxy.wire.model import (
     Answer,
@@ -30,7 +27,6 @@ from cliproxy.wire.model import (
     Text,
     ToolCall,
     Usage,
-    UsageReport,
 )
 from cliproxy.wire.openai_responses.errors import streamed_error_json
 from cliproxy.wire.openai_responses.output_encoder import (
@@ -45,7 +41,7 @@ from cliproxy.wire.openai_responses.output_encoder import (
     write_token,
 )
 from cliproxy.wire.openai_responses.vocabulary import FORMAT, finish_words, usage_json
-from cliproxy.wire.sse import drained
+from cliproxy.wire.streaming import StreamEncoder
 
 _ECHOED: Json = {
     "instructions": None,
@@ -73,56 +69,37 @@ _ECHOED: Json = {
 _PING = b": ping\n\n"
 
 
-class AnswerEncoder:
+class AnswerEncoder(StreamEncoder):
     """Turns the events of one answer into a stream.
 
     request: the client's, whose settings are repeated. model: the name that the client asked for.
     """
 
     def __init__(self, request: Request, model: str) -> None:
+        super().__init__()
         self._model = model
         given = request.raw
         self._echo: Json = {key: default if given.get(key) is None else given[key] for key, default in _ECHOED.items()}
         self._echo_end = dumps(self._echo)[1:]
         self._id = ""
         self._created_s = 0
-        self._usage = Usage()
         self._refused = False
-        self._output = Output()
+        self._output = Output(self._out)
         self._open: dict[int, TextWriter | CallWriter | ReasoningWriter] = {}
         self._message: Message | None = None
         self._searches: dict[str, SearchWriter] = {}
-        self._ended = False
-        self._handlers: dict[type[Event], Callable[[Any], None]] = {
-            Start: self._start,
-            PartStart: self._part_start,
-            Delta: self._delta,
-            Signed: self._signed,
-            Cited: self._cited,
-            PartEnd: self._part_end,
-            UsageReport: self._usage_report,
-            Finish: self._finish,
-            Failure: self._failure,
-        }
         self.response: Json = {}
         """The response object as last sent."""
-
-    def push(self, event: Event) -> bytes:
-        """The bytes of one event; nothing after the end."""
-        if self._ended:
-            return b""
-        if not self._id and type(event) is not Start:
-            self._start(Start())
-        self._handlers[type(event)](event)
-        return drained(self._output.frames)
-
-    def finish(self) -> bytes:
-        """The last bytes: as of an answer that was cut, unless Finish or Failure came."""
-        return self.push(Failure(UpstreamCut()))
 
     def ping(self) -> bytes:
         """A keep-alive."""
         return b"" if self._ended else _PING
+
+    def push(self, event: Event) -> bytes:
+        """The bytes of one event; nothing after the end."""
+        if not self._id and type(event) is not Start:
+            self._start(Start())
+        return super().push(event)
 
     # ------------------------------------------------------------ events
 
@@ -131,8 +108,6 @@ class AnswerEncoder:
             return
         self._id = event.id if event.id.startswith("resp_") else names.new_id("resp_")
         self._created_s = int(time.time()) if event.created_s is None else event.created_s
-        if event.usage is not None:
-            merge_usage(self._usage, event.usage)
         self._lifecycle("response.created", "in_progress")
         self._lifecycle("response.in_progress", "in_progress")
 
@@ -185,9 +160,6 @@ class AnswerEncoder:
         if writer is not None:
             writer.end()
 
-    def _usage_report(self, event: UsageReport) -> None:
-        merge_usage(self._usage, event.usage)
-
     def _finish(self, event: Finish) -> None:
         for writer in self._open.values():
             writer.end()
@@ -198,13 +170,11 @@ class AnswerEncoder:
         status, reason = finish_words(event.reason, refused=self._refused)
         details = None if reason is None else {"reason": reason}
         self._lifecycle(f"response.{status}", status, details=details, usage=usage_json(self._usage))
-        self._ended = True
 
     def _failure(self, event: Failure) -> None:
         """What is open stays without its end: a client would run a call whose arguments are cut."""
         usage = None if self._usage == Usage() else usage_json(self._usage)
         self._lifecycle("response.failed", "failed", error=streamed_error_json(event.error), usage=usage)
-        self._ended = True
 
     # ------------------------------------------------------------ items
 

@@ -13,11 +13,11 @@ from cliproxy.wire.sse import frame
 class Output:
     """The numbered events of one response.
 
-    frames: those not yet handed out. items: by `output_index`, None while one is not done.
+    frames: takes them. items: by `output_index`, None while one is not done.
     """
 
-    def __init__(self) -> None:
-        self.frames: list[bytes] = []
+    def __init__(self, frames: list[bytes]) -> None:
+        self.frames = frames
         self.sequence_number = 0
         self.items: list[Json | None] = []
 

@@ -25,6 +25,8 @@ _TYPED = frozenset({
     "service_tier", "prompt_cache_key", "store", "previous_response_id", "include",
 })  # fmt: skip
 """Top-level fields with a place in the model; the others are extras."""
+_TYPED_TOOL = frozenset({"type", "name", "description", "parameters", "strict", "format", "defer_loading"})
+"""The same of a tool."""
 
 _INCLUDE_LOGPROBS = "message.output_text.logprobs"
 _INCLUDE_UNDERSTOOD = frozenset({"reasoning.encrypted_content", _INCLUDE_LOGPROBS})
@@ -67,13 +69,13 @@ def decode_request(body: Json, *, model: str | None = None, stream: bool | None 
         cache_key=fields.string("prompt_cache_key"),
         store=fields.boolean("store"),
         previous_response_id=fields.string("previous_response_id"),
-        extras=_extras(body, include),
+        extras=_extras(fields, include),
         raw=body,
     )
 
 
-def _extras(body: Json, include: list[str]) -> Json:
-    extras = {key: value for key, value in body.items() if key not in _TYPED and value not in (None, False)}
+def _extras(fields: Fields, include: list[str]) -> Json:
+    extras = {key: value for key, value in fields.rest(_TYPED).items() if value is not False}
     unknown = [entry for entry in include if entry not in _INCLUDE_UNDERSTOOD]
     if unknown:
         extras["include"] = unknown
@@ -102,6 +104,7 @@ def _tool(tool: Fields, namespace: str | None) -> Tool | ServerTool:
                 kind="custom",
                 grammar=tool.json("format"),
                 namespace=namespace,
+                extras=tool.rest(_TYPED_TOOL),
             )
         case "function":
             return _function(tool, namespace)
@@ -123,6 +126,7 @@ def _function(tool: Fields, namespace: str | None) -> Tool:
         strict,
         namespace=namespace,
         deferred=bool(tool.boolean("defer_loading")),
+        extras=tool.rest(_TYPED_TOOL),
     )
 
 

@@ -1,9 +1,7 @@
 """`Request` → a body of `POST /v1/responses` for an upstream that keeps nothing between requests."""
 
-from typing import Any
-
 from cliproxy.wire import openai_settings, reasoning
-from cliproxy.wire.encoding import Encoding
+from cliproxy.wire.encoding import Encoding, present
 from cliproxy.wire.fields import object_of, objects_of, text_of
 from cliproxy.wire.model import Encoded, Json, ModelFacts, OutputFormat, Request, ServerTool, Tool, ToolChoice
 from cliproxy.wire.names import ToolNames
@@ -77,7 +75,7 @@ class _Encoder:
     def _tool(self, tool: Tool) -> Json:
         if tool.cache is not None:
             self._encoding.drop("cache_control", "the API caches by itself")
-        written: Json = {"type": tool.kind, "name": self._names.send(tool.name)}
+        written: Json = {"type": tool.kind, "name": self._names.send(tool.name), **self._encoding.tool_extras(tool)}
         if tool.description is not None:
             written["description"] = tool.description
         if tool.kind == "custom":
@@ -156,9 +154,9 @@ class _Encoder:
             if max_tokens < _MIN_OUTPUT_TOKENS:
                 self._encoding.drop("max_tokens", f"{max_tokens} is less than the API's least, {_MIN_OUTPUT_TOKENS}")
             self._body["max_output_tokens"] = max(_MIN_OUTPUT_TOKENS, max_tokens)
-        self._body |= _present(temperature=sampling.temperature, top_p=sampling.top_p)
+        self._body |= present(temperature=sampling.temperature, top_p=sampling.top_p)
         if self._own:
-            self._body |= _present(top_logprobs=sampling.top_logprobs)
+            self._body |= present(top_logprobs=sampling.top_logprobs)
             return
         self._encoding.candidates()
         self._encoding.drop_settings(
@@ -192,7 +190,7 @@ class _Encoder:
 
     def _write_text(self) -> None:
         """The output's format and verbosity."""
-        text = _present(verbosity=self._request.verbosity)
+        text = present(verbosity=self._request.verbosity)
         if self._request.output is not None:
             text["format"] = _output(self._request.output)
         if text:
@@ -200,7 +198,7 @@ class _Encoder:
 
     def _write_settings(self) -> None:
         request = self._request
-        self._body |= _present(prompt_cache_key=request.cache_key)
+        self._body |= present(prompt_cache_key=request.cache_key)
         tier = "default" if request.service_tier == "standard_only" else request.service_tier
         if tier is not None and (self._own or tier in openai_settings.SERVICE_TIERS):
             self._body["service_tier"] = tier
@@ -216,10 +214,10 @@ class _Encoder:
     def _write_account(self) -> None:
         """Who asks, and what is kept of it."""
         request = self._request
-        self._body |= _present(metadata=request.metadata or None)
+        self._body |= present(metadata=request.metadata or None)
         if self._own:
             previous = request.previous_response_id
-            self._body |= _present(user=request.user, store=request.store, previous_response_id=previous)
+            self._body |= present(user=request.user, store=request.store, previous_response_id=previous)
             return
         if request.user is not None:
             self._body["user"] = openai_settings.short_user(request.user)
@@ -237,10 +235,6 @@ class _Encoder:
             self._body["include"] = ["reasoning.encrypted_content"]
 
 
-def _present(**fields: Any) -> Json:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
 def _output(output: OutputFormat) -> Json:
     if output.kind != "json_schema":
         return {"type": output.kind}
@@ -249,5 +243,5 @@ def _output(output: OutputFormat) -> Json:
         "type": "json_schema",
         "name": name,
         "schema": schema,
-        **_present(strict=output.strict, description=output.description),
+        **present(strict=output.strict, description=output.description),
     }

@@ -1,12 +1,42 @@
-"""The objects of a JSON array that arrives in slices: how Gemini streams without `alt=sse`."""
+"""The two framings of Gemini's streams: server-sent events, and without `alt=sse` a JSON array in slices."""
 
 import re
 
 from cliproxy.wire.errors import UpstreamGarbled
-from cliproxy.wire.sse import MAX_EVENT_BYTES
+from cliproxy.wire.sse import MAX_EVENT_BYTES, ServerSentEvent, SseParser
 
+_BOM = b"\xef\xbb\xbf"
 _OUTSIDE_STRINGS = re.compile(rb'[{}"]')
 _INSIDE_STRINGS = re.compile(rb'["\\]')
+
+
+class FrameParser:
+    """Reads either; which of the two it is shows with the first byte."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._sse: SseParser | None = None
+        self._array: ArrayParser | None = None
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Take 0..n bytes, cut anywhere; return the frames they complete. Raises UpstreamGarbled as the parsers do."""
+        if self._sse is None and self._array is None:
+            chunk, self._head = self._head + chunk, b""
+            start = chunk.removeprefix(_BOM).lstrip()
+            if not start or _BOM.startswith(chunk):
+                self._head = chunk
+                return []
+            if start[:1] in b"[{":
+                self._array = ArrayParser()
+            else:
+                self._sse = SseParser()
+        if self._sse is not None:
+            return self._sse.feed(chunk)
+        return [] if self._array is None else [ServerSentEvent("", data) for data in self._array.feed(chunk)]
+
+    def finish(self) -> list[ServerSentEvent]:
+        """End of the body: return the last event where its blank line is missing. Raises as `feed` does."""
+        return [] if self._sse is None else self._sse.finish()
 
 
 class ArrayParser:

@@ -1,4 +1,4 @@
-"""cliproxy.wire.gemini.array_stream: objects out of an array, however it is cut and laid out."""
+"""cliproxy.wire.gemini.framing: objects out of an array, however it is cut and laid out."""
 
 import json
 from itertools import pairwise
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliproxy.wire.errors import UpstreamGarbled
-from cliproxy.wire.gemini import array_stream
-from cliproxy.wire.gemini.array_stream import ArrayParser
+from cliproxy.wire.gemini import framing
+from cliproxy.wire.gemini.framing import ArrayParser
 
 _values = st.recursive(
     st.sampled_from(["", "}", "{", '"', "\\", '\\"}', "[,]", "ä"]) | st.integers(),
@@ -45,7 +45,7 @@ def test_a_lone_object_is_found_too() -> None:
 
 
 def test_an_endless_object_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(array_stream, "MAX_EVENT_BYTES", 100)
+    monkeypatch.setattr(framing, "MAX_EVENT_BYTES", 100)
     parser = ArrayParser()
     for _ in range(50):
         parser.feed(b'{"a":"bbbbb"},')
