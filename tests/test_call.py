@@ -154,11 +154,14 @@ async def test_only_the_chat_path_takes_responses_bodies() -> None:
         '{"model":"m","x":"é\u2028"}'.encode(),
         b' \r\n\t{ "model" : "m" } \n',
         b'{"model":"other","model":"m"}',
+        b'\xef\xbb\xbf{"model":"m"}',
+        b'{"model":"m","x":"\xed\xa0\x80"}',
     ],
 )
 async def test_json_as_clients_really_send_it(raw: bytes) -> None:
     read = await call(CHAT, raw)
     assert (read.model, read.body) == ("m", raw)
+    assert json.loads(read.passed_body(candidate("other")))["model"] == "other"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +195,7 @@ async def test_stream_is_a_boolean(value: Any) -> None:
         (b"{'model':'m'}", "the body is not valid JSON"),
         (b'{"model":"m"} {}', "the body is not valid JSON"),
         (b'{"model":"\xff"}', "the body is not valid JSON"),
+        ('{"model":"m"}'.encode("utf-16-le"), "the body is not valid JSON"),
         (b"--boundary\r\n", "the body is not valid JSON"),
         (b"[]", "the body must be a JSON object, not an array"),
         (b'"m"', "the body must be a JSON object, not a string"),
@@ -219,9 +223,11 @@ async def test_a_body_that_is_nested_too_deeply_is_the_callers_mistake(route: Ro
 
 _documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["model", "stream", "messages", "input", "role", "content", "x"]), inner, max_size=4
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["model", "stream", "messages", "input", "role", "content", "x"]), inner, max_size=4
+        )
     ),
     max_leaves=8,
 )
@@ -232,7 +238,7 @@ _bodies = st.binary(max_size=60) | _documents.map(lambda value: json.dumps(value
 
 @pytest.mark.parametrize("route", [CHAT, COMPLETIONS, RESPONSES, MESSAGES, GENERATE])
 @given(body=_bodies)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 async def test_any_bytes_are_a_call_or_the_callers_mistake(route: Route, body: bytes) -> None:
     try:
         read = await call(route, body)
@@ -242,6 +248,8 @@ async def test_any_bytes_are_a_call_or_the_callers_mistake(route: Route, body: b
         return
     assert read.body == body
     assert read.model
+    renamed = json.loads(read.passed_body(candidate("another", route.format)))
+    assert renamed.get("model") == "another" or route.model
     try:
         assert read.request().model == read.model
     except ClientFault as refused:
@@ -349,6 +357,7 @@ _keys = st.text(st.characters(codec="utf-8"), max_size=4).filter(lambda key: key
 
 
 @given(st.dictionaries(_keys, _values, max_size=5), st.text(st.characters(codec="utf-8")), st.integers(0, 5))
+@settings(deadline=None)
 def test_every_value_keeps_its_bytes_when_the_model_is_renamed(members: dict[str, str], model: str, at: int) -> None:
     pairs = [(json.dumps(key), value) for key, value in members.items()]
     pairs.insert(at, ('"model"', '"old"'))

@@ -4,7 +4,7 @@ import json
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliproxy.call import ClientCall, read_call
@@ -130,6 +130,7 @@ def test_a_count_is_a_whole_number_where_the_format_has_it(format: Format, body:
 
 
 @given(st.binary(max_size=30))
+@settings(deadline=None)
 def test_any_bytes_are_a_count_or_none(body: bytes) -> None:
     assert said("anthropic", body) is None
 

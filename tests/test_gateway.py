@@ -1,81 +1,38 @@
 """cliproxy.gateway: a request in, an answer out, with an upstream on real sockets in between.
 
-The library without mitmproxy. Failover is `test_failover`, the same bad input through mitmproxy `test_bad_input`.
+The library without mitmproxy. What comes of an upstream's answer is `test_answering`, failover `test_failover`; the
+same bad input through mitmproxy is `test_bad_input`.
 """
 
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cliproxy.config.loading import parse_config
-from cliproxy.exchange import Answer as Served
-from cliproxy.exchange import AnswerCut, Attempt, ClientRequest, Exchange, Headers, NoObserver
+from cliproxy.exchange import AnswerCut, ClientRequest, Headers
 from cliproxy.gateway import Gateway
-from cliproxy.transport.client import HttpTransport, TimeLimits
+from cliproxy.transport.client import HttpTransport
 from cliproxy.wire.errors import GatewayError
 from cliproxy.wire.model import FORMATS, Format
 from tests import native
 from tests.answers import Answer
-from tests.calls import MODELS, call, message_of
+from tests.calls import MODELS
 from tests.certificates import client_context
-from tests.processes import CLIENT_KEY, UPSTREAM_KEY, config_for
+from tests.processes import CLIENT_KEY, UPSTREAM_KEY
+from tests.site import NO_LIMITS, Noting, Reply, Site, ask, body_of, plain, refused, request
 from tests.upstream import Upstream
 from tests.wire.vendors import read
 
-LIMITS = TimeLimits(None, None, None)
-TINY_S = 0.05
 JSON, SSE = {"content-type": "application/json"}, {"content-type": "text/event-stream"}
-PAIRS = [(client, upstream) for client in FORMATS for upstream in FORMATS]
+PAIRS = [(client, server) for client in FORMATS for server in FORMATS]
 every_format = pytest.mark.parametrize("format", FORMATS)
 either_way = pytest.mark.parametrize("stream", [False, True])
-
-
-@dataclass
-class Reply:
-    """An answer, read to its end."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Noting(NoObserver):
-    """Keeps the attempts that have ended."""
-
-    def __init__(self) -> None:
-        self.ended: list[Attempt] = []
-
-    def attempt_ended(self, exchange: Exchange, attempt: Attempt) -> None:
-        self.ended.append(attempt)
-
-
-class Site:
-    """One upstream for all formats, and gateways in front of it."""
-
-    def __init__(self, upstream: Upstream) -> None:
-        self.upstream = upstream
-        self._transports: list[HttpTransport] = []
-
-    def gateway(self, limits: TimeLimits = LIMITS, **options: Any) -> Gateway:
-        self._transports.append(HttpTransport(client_context(), limits, "direct"))
-        config = parse_config(yaml.safe_dump(config_for(self.upstream, **options))).config
-        return Gateway(config, self._transports[-1])
-
-    async def close(self) -> None:
-        for transport in self._transports:
-            await transport.close()
 
 
 @pytest.fixture
@@ -83,36 +40,6 @@ async def site(upstream: Upstream) -> AsyncIterator[Site]:
     site = Site(upstream)
     yield site
     await site.close()
-
-
-def request(
-    format: Format = "openai-chat", *, stream: bool = False, model: str = "", body: Any = None,
-    headers: Mapping[str, str] | None = None, **more: Any,
-) -> ClientRequest:  # fmt: skip
-    """`tests.calls.call` as the gateway takes it. more: further fields of the body."""
-    asked = call(format, stream=stream, model=model)
-    path, _, query = asked.path.partition("?")
-    raw = body if isinstance(body, bytes) else json.dumps({**(asked.json if body is None else body), **more}).encode()
-    return ClientRequest("POST", path, query, Headers({**asked.headers, **(headers or {})}), raw)
-
-
-def plain(method: str, path: str, body: Any = b"", query: str = "", **headers: str) -> ClientRequest:
-    """Any other request, with the client's key."""
-    sent = Headers({"Authorization": f"Bearer {CLIENT_KEY}", **{k.replace("_", "-"): v for k, v in headers.items()}})
-    return ClientRequest(method, path, query, sent, body)
-
-
-async def ask(gateway: Gateway, asked: ClientRequest, observer: NoObserver | None = None) -> Reply:
-    answer: Served = await gateway.handle(asked, observer)
-    if isinstance(answer.body, bytes):
-        return Reply(answer.status, answer.headers, answer.body)
-    return Reply(answer.status, answer.headers, b"".join([piece async for piece in answer.body]))
-
-
-def refused(format: Format, status: int, reply: Reply) -> str:
-    """The message of an error in the format."""
-    assert (reply.status, reply.headers["content-type"]) == (status, "application/json"), reply.body
-    return message_of(format, status, reply.json)
 
 
 # ---------------------------------------------------------------- what needs no key
@@ -219,7 +146,7 @@ async def test_the_same_format_passes_bytes(site: Site, format: Format, stream: 
         )
     )
     asked = request(format, stream=stream, headers={"X-Client": "2", "anthropic-beta": "b", "Accept-Encoding": "br"})
-    spaced = asked.body.decode().replace(": ", " :\t")[:-1] + ', "own" : { "x":[1.0, 1e2, "\\u00e9"] } }'
+    spaced = body_of(asked).decode().replace(": ", " :\t")[:-1] + ', "own" : { "x":[1.0, 1e2, "\\u00e9"] } }'
     asked.body = spaced.encode()
     asked.query = "&".join(filter(None, (asked.query, "beta=true&x=%2B")))
     reply = await ask(site.gateway(), asked)
@@ -242,8 +169,7 @@ async def test_the_same_format_passes_bytes(site: Site, format: Format, stream: 
 @every_format
 async def test_a_model_of_the_upstreams_own_name_is_not_touched_at_all(site: Site, format: Format) -> None:
     asked = request(format, model="own-" + MODELS[format])
-    assert isinstance(asked.body, bytes)
-    asked.body = asked.body.replace(b": ", b" : ")
+    asked.body = body_of(asked).replace(b": ", b" : ")
     assert (await ask(site.gateway(), asked)).status == 200
     assert site.upstream.requests[0].body == asked.body
 
@@ -254,8 +180,7 @@ async def test_packed_bodies_work_both_ways(site: Site, format: Format, stream: 
     scripted = native.text(format, stream=stream).encoded("br")
     site.upstream.script(scripted)
     asked = request(format, stream=stream, headers={"content-encoding": "gzip", "accept-encoding": "br"})
-    assert isinstance(asked.body, bytes)
-    asked.body = gzip.compress(asked.body)
+    asked.body = gzip.compress(body_of(asked))
     reply = await ask(site.gateway(), asked)
     assert (reply.body, reply.headers["content-encoding"]) == (scripted.whole, "br")
     received = site.upstream.requests[0]
@@ -275,7 +200,7 @@ async def test_gemini_streams_an_array_where_no_events_are_asked_for(site: Site)
 
 
 async def test_a_responses_body_on_the_chat_path_is_served(site: Site) -> None:
-    reply = await ask(site.gateway(), request("openai-chat", body={"model": "responses-model", "input": "hello"}))
+    reply = await ask(site.gateway(), request("openai-chat", body=b'{"model": "responses-model", "input": "hello"}'))
     assert read("openai-responses", reply.body, stream=False).text == "hello from upstream"
 
 
@@ -288,7 +213,8 @@ async def test_every_client_is_served_by_every_upstream(
     site: Site, client: Format, server: Format, stream: bool
 ) -> None:
     site.upstream.script(native.text(server, stream=stream or server == "openai-responses" != client))
-    asked = request(client, stream=stream, model=MODELS[server], headers={"X-Client": "2"})
+    usage = {"stream_options": {"include_usage": True}} if stream and client == "openai-chat" else {}
+    asked = request(client, stream=stream, model=MODELS[server], headers={"X-Client": "2"}, fields=usage)
     noting = Noting()
     reply = await ask(site.gateway(), asked, noting)
     understood = read(client, reply.body, stream=stream)
@@ -321,7 +247,7 @@ async def test_the_legacy_completions_are_served(site: Site, server: Format, str
 @pytest.mark.parametrize("debug", [True, False])
 async def test_what_cannot_be_said_is_told_in_debug(site: Site, debug: bool) -> None:
     odd = {"top_k": 5, "own_field": 1, "ö\r\nx-evil: 1": 2}
-    reply = await ask(site.gateway(debug=debug), request("anthropic", model="chat-model", **odd))
+    reply = await ask(site.gateway({"debug": debug}), request("anthropic", model="chat-model", fields=odd))
     assert reply.status == 200
     dropped = reply.headers.get("x-cliproxy-dropped", "")
     assert bool(dropped) == debug
@@ -330,7 +256,7 @@ async def test_what_cannot_be_said_is_told_in_debug(site: Site, debug: bool) -> 
         assert "own_field" in dropped
         assert dropped.isprintable()
         assert dropped.isascii()
-    same = await ask(site.gateway(debug=debug), request("openai-chat", **odd))
+    same = await ask(site.gateway({"debug": debug}), request("openai-chat", fields=odd))
     assert "x-cliproxy-dropped" not in same.headers
 
 
@@ -363,8 +289,7 @@ def wrong(status: int, told: str) -> Callable[[Callable[[ClientRequest], None]],
 
 @wrong(400, "not valid JSON")
 def malformed_json(asked: ClientRequest) -> None:
-    assert isinstance(asked.body, bytes)
-    asked.body = asked.body[:-1]
+    asked.body = body_of(asked)[:-1]
 
 
 @wrong(400, "not valid JSON")
@@ -424,7 +349,7 @@ def wrong_method(asked: ClientRequest) -> None:
 @every_format
 async def test_bad_input_is_answered_in_the_clients_format(site: Site, format: Format, row: str) -> None:
     spoil, status, told = WRONG[row]
-    gateway = site.gateway(**{"max-request-body-bytes": 90_000})
+    gateway = site.gateway({"max-request-body-bytes": 90_000})
     assert told in refused(format, status, await ask(gateway, spoil(request(format))))
     assert not site.upstream.requests
     assert (await ask(gateway, request(format))).status == 200, "the gateway lives on"
@@ -453,8 +378,7 @@ async def test_an_unknown_model_names_the_nearest(site: Site, format: Format) ->
 async def test_a_wrong_type_is_named(site: Site, format: Format, fields: dict[str, Any], param: str) -> None:
     other = "chat-model" if format != "openai-chat" else "anthropic-model"
     asked = request(format, model=other)
-    assert isinstance(asked.body, bytes)
-    asked.body = json.dumps({**json.loads(asked.body), **fields}).encode()
+    asked.body = json.dumps({**json.loads(body_of(asked)), **fields}).encode()
     reply = await ask(site.gateway(), asked)
     assert param in refused(format, 400, reply)
 
@@ -487,165 +411,19 @@ _fields = st.dictionaries(
 def demo() -> Gateway:
     """A gateway without an upstream."""
     return Gateway(
-        parse_config("api-keys: [" + CLIENT_KEY + "]").config, HttpTransport(client_context(), LIMITS, "direct")
+        parse_config("api-keys: [" + CLIENT_KEY + "]").config, HttpTransport(client_context(), NO_LIMITS, "direct")
     )
 
 
 @given(fields=_fields)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @every_format
 async def test_any_json_is_answered(demo: Gateway, format: Format, fields: dict[str, Any]) -> None:
     for suffix in ("", "(high)"):
-        reply = await ask(demo, request(format, model="demo/echo" + suffix, **fields))
+        reply = await ask(demo, request(format, model="demo/echo" + suffix, fields=fields))
         assert reply.status in (200, 400, 422)
         if reply.status != 200:
             assert refused(format, reply.status, reply)
-
-
-# ---------------------------------------------------------------- upstreams that fail
-
-
-@either_way
-@every_format
-async def test_a_dead_upstream(site: Site, format: Format, stream: bool) -> None:
-    gateway = site.gateway()
-    await site.upstream.__aexit__(None, None, None)
-    assert "cannot be reached" in refused(format, 502, await ask(gateway, request(format, stream=stream)))
-
-
-@either_way
-@every_format
-async def test_a_silent_upstream(site: Site, format: Format, stream: bool) -> None:
-    site.upstream.script(Answer(hang=True))
-    reply = await ask(site.gateway(TimeLimits(None, TINY_S, None)), request(format, stream=stream))
-    assert "first-byte-seconds" in refused(format, 504, reply)
-
-
-GARBAGE: dict[str, Answer] = {
-    "not HTTP": Answer(raw=b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
-    "nothing": Answer(raw=b""),
-    "HTML": Answer(headers={"content-type": "text/html"}, body=b"<html>"),
-    "no type": Answer(body=b"{}"),
-    "not JSON": Answer(headers=JSON, body=b"<html>"),
-    "half of it": Answer(headers=JSON, body=b'{"choices":[', cut=True),
-    "a list": Answer(headers=JSON, body=b"[1]"),
-    "deep JSON": Answer(headers=JSON, body=b'{"a":' * 100_000),
-    "a redirect": Answer(status=302, headers={"location": "/elsewhere"}),
-    "damaged": Answer(headers={**JSON, "content-encoding": "gzip"}, body=b"not packed"),
-    "an unknown coding": Answer(headers={**JSON, "content-encoding": "snappy"}, body=b"{}"),
-}
-GARBAGE_STREAMS: dict[str, Answer] = {
-    "no event": Answer(headers=SSE),
-    "no type": Answer(body=[b"data: {}\n\n"]),
-    "half an event": Answer(headers=SSE, body=[b"data: {"], cut=True),
-    "damaged": Answer(headers={**SSE, "content-encoding": "gzip"}, body=[b"data: {}\n\n"]),
-    "an unknown coding": Answer(headers={**SSE, "content-encoding": "snappy"}, body=[b"data: {}\n\n"]),
-    "several unknown codings": Answer(headers={**SSE, "content-encoding": "snappy, lzma"}, body=[b"data: {}\n\n"]),
-}
-
-
-@pytest.mark.parametrize(
-    ("stream", "row"), [*((stream, row) for stream in (False, True) for row in GARBAGE), *((True, "stream: " + row) for row in GARBAGE_STREAMS)]
-)  # fmt: skip
-@pytest.mark.parametrize("client", ["openai-chat", "anthropic"])
-async def test_an_answer_that_is_not_what_it_claims(site: Site, client: Format, stream: bool, row: str) -> None:
-    if (stream, row) == (True, "a list"):
-        return  # Of a stream it is only known at its end.
-    answers = {**GARBAGE, **{"stream: " + name: answer for name, answer in GARBAGE_STREAMS.items()}}
-    site.upstream.script(answers[row])
-    gateway, noting = site.gateway(), Noting()
-    reply = await ask(gateway, request(client, stream=stream, model="chat-model"), noting)
-    assert len(refused(client, 502, reply)) < 500
-    assert [bool(attempt.error) for attempt in noting.ended] == [True]
-    assert (await ask(gateway, request(client, model="chat-model"))).status == 200
-
-
-@either_way
-@pytest.mark.parametrize(("client", "server"), PAIRS)
-async def test_a_stream_that_is_cut_never_ends_well(site: Site, client: Format, server: Format, stream: bool) -> None:
-    """The last argument: whether the connection ends as well, or only the answer."""
-    pieces = [piece for piece in native.text(server, stream=True).body if isinstance(piece, bytes)]
-    kept = pieces[: {"openai-chat": 2, "openai-responses": 5, "anthropic": 4, "gemini": 1}[server]]
-    site.upstream.script(Answer(headers=SSE, body=[*kept, pieces[len(kept)][:20]], cut=stream))
-    noting = Noting()
-    reply = await ask(site.gateway(), request(client, stream=True, model=MODELS[server]), noting)
-    assert reply.status == 200
-    last = reply.body.rstrip(b"\n").split(b"\n\n")[-1]
-    assert b"error" in last
-    assert json.loads(last.rpartition(b"data: ")[2])
-    assert pieces[len(kept)][:20] not in reply.body.replace(b"".join(kept), b""), "half an event went out"
-    assert [bool(attempt.error) for attempt in noting.ended] == [True], "the attempt looks as if it had gone well"
-
-
-@every_format
-async def test_a_stream_that_falls_silent_ends_in_an_error(site: Site, format: Format) -> None:
-    pieces = [piece for piece in native.text(format, stream=True).body if isinstance(piece, bytes)]
-    site.upstream.script(Answer(headers=SSE, body=[*pieces[:1], asyncio.Event()]))
-    async with asyncio.timeout(5):
-        reply = await ask(site.gateway(TimeLimits(None, None, TINY_S)), request(format, stream=True))
-    assert reply.body.startswith(pieces[0])
-    assert b"timeouts.idle-seconds" in reply.body
-    await site.upstream.requests[0].disconnected.wait()
-
-
-@pytest.mark.parametrize("packed", [True, False])
-async def test_what_cannot_say_an_error_is_cut(site: Site, packed: bool) -> None:
-    answer = native.text("gemini", stream=True)
-    if packed:
-        whole = answer.encoded("gzip").whole
-        site.upstream.script(Answer(headers={**SSE, "content-encoding": "gzip"}, body=[whole[:60]], cut=True))
-    else:
-        site.upstream.script(Answer(headers=JSON, body=[b"[", native.text("gemini").whole, b","], cut=True))
-    asked = request("gemini", stream=True)
-    asked.query = "alt=sse" if packed else ""
-    with pytest.raises(AnswerCut):
-        await ask(site.gateway(), asked)
-
-
-@pytest.mark.parametrize("begun", [True, False])
-async def test_a_client_that_leaves_ends_the_attempt(site: Site, begun: bool) -> None:
-    site.upstream.script(
-        Answer(headers=SSE, body=[*list(native.text("anthropic", stream=True).body)[:3], asyncio.Event()])
-    )
-    noting = Noting()
-    answer = await site.gateway().handle(request("anthropic", stream=True), noting)
-    assert not isinstance(answer.body, bytes)
-    if begun:
-        await anext(aiter(answer.body))
-    await answer.close()
-    await site.upstream.requests[0].disconnected.wait()
-    assert [attempt.error for attempt in noting.ended] == ["the client went away"]
-
-
-# ---------------------------------------------------------------- upstreams that refuse
-
-
-@either_way
-@every_format
-async def test_a_refusal_passes_as_it_came(site: Site, format: Format, stream: bool) -> None:
-    scripted = native.error(format, 400, "no such thing", x_own="1", retry_after="3")
-    site.upstream.script(scripted)
-    reply = await ask(site.gateway(), request(format, stream=stream))
-    assert (reply.status, reply.body, reply.headers["x-own"]) == (400, scripted.whole, "1")
-
-
-@pytest.mark.parametrize(("client", "server"), [pair for pair in PAIRS if pair[0] != pair[1]])
-async def test_a_refusal_is_told_in_the_clients_format(site: Site, client: Format, server: Format) -> None:
-    site.upstream.script(native.error(server, 400, "no such thing"))
-    reply = await ask(site.gateway(), request(client, model=MODELS[server]))
-    assert refused(client, 400, reply) == "no such thing"
-
-
-@pytest.mark.parametrize(
-    ("said", "told"),
-    [("7", "7"), ("0", "1"), ("-5", "1"), ("1.2", "1"), ("nan", None), ("inf", None), ("1e999", None), ("soon", None)],
-)
-async def test_when_to_come_again_is_a_number_of_seconds(site: Site, said: str, told: str | None) -> None:
-    site.upstream.script(native.error("openai-chat", 429, "slow down", retry_after=said))
-    reply = await ask(site.gateway(), request("anthropic", model="chat-model"))
-    assert refused("anthropic", 429, reply) == "slow down"
-    shown = reply.headers.get("retry-after")
-    assert shown == told if told else shown is None or shown.isdigit()
 
 
 # ---------------------------------------------------------------- counting
@@ -706,14 +484,9 @@ async def test_counters_that_fail_in_different_ways_are_replaced_too(site: Site)
         "base-url": site.upstream.url,
         "models": [{"name": "m", "alias": "anthropic-model"}],
     }
-    config = config_for(site.upstream, {"claude-api-key": [second]})
-    transport = HttpTransport(client_context(), LIMITS, "direct")
+    gateway = site.gateway(None, {"claude-api-key": [second]})
     site.upstream.script(native.error("anthropic", 500, "one"), native.error("anthropic", 529, "two"))
-    try:
-        gateway = Gateway(parse_config(yaml.safe_dump(config)).config, transport)
-        reply = await ask(gateway, count_request("anthropic", "anthropic-model"))
-    finally:
-        await transport.close()
+    reply = await ask(gateway, count_request("anthropic", "anthropic-model"))
     assert count_in("anthropic", reply) > 0
     assert len(site.upstream.requests) == 2
 
@@ -799,7 +572,7 @@ async def test_a_native_body_may_name_a_model(site: Site, path: str, body: bytes
 
 
 async def test_a_native_route_that_nobody_speaks(site: Site) -> None:
-    gateway = site.gateway(**{"gemini-api-key": [], "demo": True})
+    gateway = site.gateway({"gemini-api-key": [], "demo": True})
     reply = await ask(gateway, plain("GET", "/v1beta/files"))
     assert "needs a credential whose upstream speaks gemini" in refused("gemini", 404, reply)
 
@@ -834,7 +607,7 @@ async def test_a_native_answer_given_up_frees_its_connection(site: Site, begun: 
 async def test_a_chain_goes_to_its_next_model_in_another_format(site: Site) -> None:
     chain = {"smart": {"targets": ["unknown-model", "anthropic-model", "gemini-model"]}}
     site.upstream.script(native.error("anthropic", 529), native.text("gemini", stream=True))
-    reply = await ask(site.gateway(models=chain), request("openai-chat", model="smart", stream=True))
+    reply = await ask(site.gateway({"models": chain}), request("openai-chat", model="smart", stream=True))
     assert read("openai-chat", reply.body, stream=True).text == "hello from upstream"
     assert reply.headers["x-cliproxy-served-by"] == "gemini/upstream-model"
     assert [received.path for received in site.upstream.requests] == [
@@ -845,14 +618,14 @@ async def test_a_chain_goes_to_its_next_model_in_another_format(site: Site) -> N
 
 async def test_a_chain_of_unknown_models_is_unknown(site: Site) -> None:
     chain = {"smart": {"targets": ["unknown-1", "unknown-2"]}}
-    reply = await ask(site.gateway(models=chain), request("anthropic", model="smart"))
+    reply = await ask(site.gateway({"models": chain}), request("anthropic", model="smart"))
     assert "unknown-1" in refused("anthropic", 404, reply)
 
 
 async def test_a_request_that_is_wrong_ends_a_chain(site: Site) -> None:
     chain = {"smart": {"targets": ["anthropic-model", "gemini-model"]}}
     site.upstream.script(native.error("anthropic", 400, "no such thing"))
-    reply = await ask(site.gateway(models=chain), request("openai-chat", model="smart"))
+    reply = await ask(site.gateway({"models": chain}), request("openai-chat", model="smart"))
     assert refused("openai-chat", 400, reply) == "no such thing"
     assert len(site.upstream.requests) == 1
 
@@ -869,7 +642,7 @@ async def test_the_demo_needs_no_upstream(demo: Gateway, format: Format, stream:
 @every_format
 async def test_a_suffix_makes_the_demo_think(demo: Gateway, format: Format, stream: bool) -> None:
     room = {"max_tokens": 4096} if format == "anthropic" else {}
-    reply = await ask(demo, request(format, model="demo/echo(high)", stream=stream, **room))
+    reply = await ask(demo, request(format, model="demo/echo(high)", stream=stream, fields=room))
     assert b"Let " in reply.body
     assert read(format, reply.body, stream=stream).text == "You said: hello"
 
@@ -882,7 +655,7 @@ async def test_the_demo_counts(demo: Gateway, format: Format) -> None:
 
 
 async def test_a_session_is_no_reason_to_refuse_what_would_pass(site: Site) -> None:
-    gateway = site.gateway(routing={"session-affinity": True})
+    gateway = site.gateway({"routing": {"session-affinity": True}})
     own = [{"role": "oracle", "content": [{"type": "own", "x": 1}]}]
-    assert (await ask(gateway, request("anthropic", messages=own))).status == 200
+    assert (await ask(gateway, request("anthropic", fields={"messages": own}))).status == 200
     assert site.upstream.requests[0].json["messages"] == own

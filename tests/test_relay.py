@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 import anthropic
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 
 from cliproxy.exchange import AnswerCut, Headers
 from cliproxy.relay import NativeRefusal, Passing, StreamRelay, Translating, media_type, stream_type
-from cliproxy.wire.errors import GatewayError, UpstreamCut, UpstreamFault, UpstreamGarbled, UpstreamRefused, UpstreamTimeout
+from cliproxy.wire.errors import (
+    GatewayError,
+    UpstreamCut,
+    UpstreamFault,
+    UpstreamGarbled,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from cliproxy.wire.model import FORMATS, Format, ModelFacts, Request, Text, Turn
 from cliproxy.wire.translation import Translation
 from tests import native
@@ -41,7 +49,7 @@ def fed(relay: StreamRelay, slices: Iterable[bytes]) -> bytes:
 
 def cut(raw: bytes, places: Iterable[int]) -> list[bytes]:
     ends = [0, *sorted({place % len(raw) for place in places}), len(raw)]
-    return [raw[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [raw[start:end] for start, end in pairwise(ends)]
 
 
 def passing(format: Format, headers: Headers = SSE) -> StreamRelay:
@@ -63,18 +71,29 @@ def with_encoding(encoding: str, content_type: str = "text/event-stream") -> Hea
 
 @every_native_stream
 @given(places=st.lists(st.integers(0, 10_000), max_size=30))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_a_stream_in_any_slices_keeps_its_bytes(format: Format, raw: bytes, places: list[int]) -> None:
     relay = passing(format)
     assert fed(relay, cut(raw, places)) + relay.finish() == raw
 
 
 _pieces = st.sampled_from(
-    [b"data: {}", b"\n", b"\n\n", b"\r\n\r\n", b"\r\r", b"\r", b": ping", b"event: own\nid: 7\nretry: 10\n", b"\xff\xfe"]
+    [
+        b"data: {}",
+        b"\n",
+        b"\n\n",
+        b"\r\n\r\n",
+        b"\r\r",
+        b"\r",
+        b": ping",
+        b"event: own\nid: 7\nretry: 10\n",
+        b"\xff\xfe",
+    ]
 )
 
 
 @given(st.lists(_pieces, min_size=1, max_size=12).map(b"".join), st.lists(st.integers(0, 200), max_size=6))
+@settings(deadline=None)
 def test_whatever_the_frames_are_bytes_pass_in_whole_frames_only(raw: bytes, places: list[int]) -> None:
     relay = passing("openai-chat")
     out = b""
@@ -266,7 +285,9 @@ def test_a_whole_answer_keeps_its_bytes(format: Format, encoding: Encoding | Non
 
 
 @every_format
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"a":', b"\xff", b"[" * 100_000, b'{"a":' * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"null", b'{"a":', b"\xff", b"[" * 100_000, b'{"a":' * 100_000]
+)
 def test_a_whole_answer_that_is_no_object_is_the_upstreams_fault(format: Format, body: bytes) -> None:
     for relay in (Passing(format), translating("anthropic", format, stream=False)):
         with pytest.raises(UpstreamGarbled):

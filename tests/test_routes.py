@@ -1,7 +1,7 @@
 """cliproxy.routes: what each path and method is, and what the others are told."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliproxy.routes import Operation, error_format, is_ours, match
@@ -227,6 +227,7 @@ _segments = st.sampled_from(
 
 
 @given(st.lists(_segments, max_size=5).map(lambda segments: "/" + "/".join(segments)) | st.text(max_size=20))
+@settings(deadline=None)
 def test_a_path_is_either_ours_or_unknown(path: str) -> None:
     try:
         known = match("OPTIONS", path).operation is Op.PREFLIGHT

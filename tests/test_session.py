@@ -75,7 +75,9 @@ async def test_a_client_names_its_conversation(headers: dict[str, str], body: di
     assert await session(said("anthropic", "s", "hello", **body), headers, "anthropic") == name
 
 
-@pytest.mark.parametrize("odd", ["", 5, None, [], {"id": 5}, {"user_id": 5}, {"user_id": "{not json"}, {"user_id": "{}"}])
+@pytest.mark.parametrize(
+    "odd", ["", 5, None, [], {"id": 5}, {"user_id": 5}, {"user_id": "{not json"}, {"user_id": "{}"}]
+)
 @pytest.mark.parametrize("field", ["metadata", "session_id", "prompt_cache_key", "conversation"])
 async def test_a_name_of_another_type_is_none(field: str, odd: Any) -> None:
     opening = await session(said("anthropic", "s", "hello"), format="anthropic")
@@ -123,12 +125,14 @@ _json = st.recursive(
     max_leaves=8,
 )  # fmt: skip
 _fields = st.dictionaries(
-    st.sampled_from(["messages", "input", "system", "metadata", "conversation", "session_id", "tools"]), _json, max_size=4
+    st.sampled_from(["messages", "input", "system", "metadata", "conversation", "session_id", "tools"]),
+    _json,
+    max_size=4,
 )
 
 
 @given(_fields)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 async def test_any_body_belongs_to_some_conversation_or_none(fields: dict[str, Any]) -> None:
     try:
         assert isinstance(await session({"model": "m", **fields}), str)

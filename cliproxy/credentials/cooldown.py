@@ -157,7 +157,7 @@ class Cooldowns:
             state = states.get(key)
             if state and (state.prober is asker or now >= state.until_s):
                 del states[key]
-                if not states:
+        if not states:
             del self._states[credential_id]
 
     def clear(self, credential_id: str | None = None) -> list[str]:

@@ -49,7 +49,13 @@ class Upstream:
             entry |= {"name": "mock", "api-key-entries": [credential(format_)]}
         else:
             entry["api-key"] = credential(format_)
-        return {"api-keys": [client_key], "proxy-url": "direct", "demo": False, self.section: [entry]}
+        return {
+            "api-keys": [client_key],
+            "proxy-url": "direct",
+            "demo": False,
+            "disable-cooling": True,  # a row that fails must not fail the next
+            self.section: [entry],
+        }
 
 
 UPSTREAMS = {
@@ -80,7 +86,7 @@ def running_gateway(config: Mapping[str, Any], work: Path) -> Iterator[tuple[str
     """The URL of a gateway, and the file with the errors that it logs. Raises NotServing."""
     port = _free_port()
     path = work / "config.yaml"
-    path.write_text(json.dumps(config), "utf-8")  # JSON is YAML
+    path.write_text(json.dumps({**config, "auth-dir": str(work / "accounts")}), "utf-8")  # JSON is YAML
     command = [
         Path(sys.executable).with_name("mitmdump"), "-q", "-s", ROOT / "cliproxy_addon.py",
         "--mode", f"reverse:http://cliproxy.internal@127.0.0.1:{port}",

@@ -1,7 +1,7 @@
 """cliproxy.providers.call: a path put below a base URL."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliproxy.providers.call import join
@@ -35,6 +35,7 @@ _segments = st.lists(st.sampled_from(["a", "b", "v1", "a%2Fb"]), max_size=4)
 
 
 @given(_segments, _segments)
+@settings(deadline=None)
 def test_no_segment_is_lost(base: list[str], path: list[str]) -> None:
     url = join("/".join(["https://host.test", *base]), "/" + "/".join(path))
     joined = url.removeprefix("https://host.test").strip("/").split("/")

@@ -11,9 +11,13 @@ OWN, OTHER = "https://api.anthropic.com", "https://host.test/anthropic"
 
 
 def addressed(
-    base_url: str, purpose: Purpose = Purpose.GENERATE, path: str = "", query: str = "", secret: str = "sk-test-key",
+    base_url: str,
+    purpose: Purpose = Purpose.GENERATE,
+    path: str = "",
+    query: str = "",
+    secret: str = "sk-test-key",
     **headers: str,
-) -> tuple[str, Headers]:  # fmt: skip
+) -> tuple[str, Headers]:
     sent = Headers({name.replace("_", "-"): value for name, value in headers.items()})
     call = UpstreamCall(purpose, "anthropic", "POST", path, query, sent, b"{}")
     return address(Credential("claude", ("anthropic",), base_url, secret), "m", call)

@@ -196,7 +196,9 @@ async def test_a_stream_comes_word_by_word(format: Format) -> None:
     raw = json.dumps(body(format, "one two three four", stream=True)).encode()
     response = await transport.send(UpstreamRequest("POST", f"demo://in-process{path}", Headers(), raw))
     slices = [piece async for piece in response.chunks()]
-    holders = [next(at for at, piece in enumerate(slices) if word in piece) for word in (b"one", b"two", b"three", b"four")]
+    holders = [
+        next(at for at, piece in enumerate(slices) if word in piece) for word in (b"one", b"two", b"three", b"four")
+    ]
     assert holders == sorted(set(holders))
 
 
@@ -211,7 +213,11 @@ async def test_gemini_streams_an_array_without_alt_sse() -> None:
 @pytest.mark.parametrize(
     ("path", "asked", "key"),
     [
-        ("/v1/messages/count_tokens", {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}, "input_tokens"),
+        (
+            "/v1/messages/count_tokens",
+            {"model": "echo", "messages": [{"role": "user", "content": "hello"}]},
+            "input_tokens",
+        ),
         ("/responses/input_tokens", {"model": "echo", "input": "hello"}, "input_tokens"),
         ("/v1beta/models/echo:countTokens", {"contents": [{"parts": [{"text": "hello"}]}]}, "totalTokens"),
         (
@@ -247,9 +253,7 @@ async def test_an_unknown_path_is_not_answered() -> None:
 
 async def test_an_answer_given_up_says_no_more() -> None:
     raw = json.dumps(body("openai-chat", "hi")).encode()
-    response = await DemoTransport().send(
-        UpstreamRequest("POST", "demo://in-process/chat/completions", Headers(), raw)
-    )
+    response = await DemoTransport().send(UpstreamRequest("POST", "demo://in-process/chat/completions", Headers(), raw))
     response.close()
     assert await response.read(9) == b""
 
@@ -260,14 +264,16 @@ def test_silence_is_answered() -> None:
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["type", "properties", "required", "text", "string", "a"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "properties", "required", "text", "string", "a"]), inner, max_size=3)
+    ),
     max_leaves=10,
 )
 
 
 @given(st.none() | st.dictionaries(st.sampled_from(["type", "properties", "required", "a"]), _json, max_size=4))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_any_schema_of_its_tool_gets_arguments(schema: Any) -> None:
     asked = Request("openai-chat", "m", [Turn("user", [Text("hi")])], tools=[OfferedTool("demo", schema=schema)])
     call = reply(asked).parts[-1]

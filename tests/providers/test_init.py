@@ -19,7 +19,9 @@ def prepared(
     client: Mapping[str, str] | None = None, sent: Mapping[str, str] | None = None, **credential: Any,
 ) -> UpstreamRequest:  # fmt: skip
     candidate = Candidate(
-        Credential("p", (format,), "https://host.test/v1", SECRET, headers=own or {}, **credential), "m", ModelFacts("m")
+        Credential("p", (format,), "https://host.test/v1", SECRET, headers=own or {}, **credential),
+        "m",
+        ModelFacts("m"),
     )
     call = UpstreamCall(Purpose.GENERATE, format, "POST", "", "", Headers(sent or {}), b"{}")
     return prepare(candidate, call, Headers(client or {}))
@@ -43,9 +45,18 @@ def test_every_format_has_its_address(format: Format, path: str, header: str, va
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_configs_headers_come_last(format: Format) -> None:
-    own = {"X-Team": "t-1", "x-shared": "$X-Client", "X-Gone": None, "authorization": "Basic own", "x-none": "$X-Missing"}
+    own = {
+        "X-Team": "t-1",
+        "x-shared": "$X-Client",
+        "X-Gone": None,
+        "authorization": "Basic own",
+        "x-none": "$X-Missing",
+    }
     request = prepared(
-        format, own=own, client={"x-client": "theirs"}, sent={"X-GONE": "1", "X-Shared": "old", "x-none": "old", "X-Kept": "1"}
+        format,
+        own=own,
+        client={"x-client": "theirs"},
+        sent={"X-GONE": "1", "X-Shared": "old", "x-none": "old", "X-Kept": "1"},
     )
     assert request.headers.getall("x-team") == ["t-1"]
     assert request.headers.getall("X-Shared") == ["theirs"]

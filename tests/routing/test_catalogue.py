@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliproxy.credentials.record import Credential, OfferedModel
@@ -206,7 +206,9 @@ def test_turns_survive_another_configuration() -> None:
 
 def test_convert_from_names_the_clients_that_are_served() -> None:
     among = catalogue(
-        credential("all", "m"), credential("some", "m", convert_from=("anthropic",)), credential("own", "m", "n", convert_from=())
+        credential("all", "m"),
+        credential("some", "m", convert_from=("anthropic",)),
+        credential("own", "m", "n", convert_from=()),
     )
     assert [provider for provider, _ in found(among, "m", "openai-chat")] == ["all", "some", "own"]
     assert [provider for provider, _ in found(among, "m", "anthropic")] == ["all", "some"]
@@ -252,6 +254,7 @@ def test_a_very_long_name_gets_a_short_answer() -> None:
 
 
 @given(st.text(max_size=30) | st.from_regex(r"(one|any|team)?[/:(]?m-1[/:(]?(high|\d+)?\)?", fullmatch=True))
+@settings(deadline=None)
 def test_any_name_is_resolved_or_unknown(name: str) -> None:
     for among in (NAMES, catalogue(credential("p", "m"))):
         try:
@@ -288,8 +291,14 @@ SPEAKERS = catalogue(
 
 
 def test_native_calls_go_to_who_speaks_them() -> None:
-    assert [c.credential.provider for c in SPEAKERS.speaking(("openai-responses", "openai-chat"))] == ["responses", "chat"]
-    assert [c.credential.provider for c in SPEAKERS.speaking(("openai-chat", "openai-responses"))] == ["chat", "responses"]
+    assert [c.credential.provider for c in SPEAKERS.speaking(("openai-responses", "openai-chat"))] == [
+        "responses",
+        "chat",
+    ]
+    assert [c.credential.provider for c in SPEAKERS.speaking(("openai-chat", "openai-responses"))] == [
+        "chat",
+        "responses",
+    ]
     assert [(c.credential.provider, c.model) for c in SPEAKERS.speaking(("anthropic",))] == [("claude", "")]
     assert SPEAKERS.speaking(("gemini",)) == ()
 

@@ -9,7 +9,9 @@ THINKING = ThinkingFacts(min=128, max=1024)
 FACTS = ModelFacts(
     "m", max_output_tokens=100, context_tokens=1000, thinking=THINKING, input_modalities=("text", "image"), known=True
 )
-REGISTRY = Registry([RegisteredModel("m", "p", "The M", FACTS), RegisteredModel("n", "q", "The N", ModelFacts("n", known=True))])
+REGISTRY = Registry(
+    [RegisteredModel("m", "p", "The M", FACTS), RegisteredModel("n", "q", "The N", ModelFacts("n", known=True))]
+)
 
 
 def test_models_are_known_by_provider_and_name() -> None:

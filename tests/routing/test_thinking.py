@@ -87,4 +87,9 @@ def test_odd_values_do_no_harm(format: Format, odd: Any) -> None:
 
 def test_a_level_that_the_model_does_not_take_is_told() -> None:
     with pytest.raises(ClientFault):
-        written("openai-chat", {}, ReasoningIntent(effort="max"), ModelFacts("m", thinking=ThinkingFacts(levels=("low",)), known=True))
+        written(
+            "openai-chat",
+            {},
+            ReasoningIntent(effort="max"),
+            ModelFacts("m", thinking=ThinkingFacts(levels=("low",)), known=True),
+        )

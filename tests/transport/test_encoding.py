@@ -36,7 +36,7 @@ MIB = 1024 * 1024
 
 @every_coding
 @given(data=st.binary(max_size=300), size=st.integers(1, 50))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_slices_of_any_size_add_up_to_the_body(coding: str, data: bytes, size: int) -> None:
     packed = PACKERS[coding](data)
     decompressor = Decompressor(coding)
@@ -132,7 +132,7 @@ def test_damaged_bytes_are_told_so(coding: str, body: bytes) -> None:
 
 @every_packed_coding
 @given(body=st.binary(max_size=60), limit=st.integers(0, 100))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_any_bytes_are_a_body_or_the_callers_mistake(coding: str, body: bytes, limit: int) -> None:
     try:
         assert len(decompress_request(body, coding, limit)) <= limit

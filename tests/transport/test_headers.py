@@ -1,7 +1,7 @@
 """cliproxy.transport.headers: which headers cross the gateway, each with its value, case and order."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliproxy.exchange import Headers
@@ -101,6 +101,7 @@ _names = st.sampled_from(["X-A", "x-a", "Cookie", "TE", "Content-Type", "X-Forwa
 
 
 @given(st.lists(st.tuples(_names, st.text("abc,; =", max_size=4)), max_size=8))
+@settings(deadline=None)
 def test_headers_cross_once_and_the_originals_stay(pairs: list[tuple[str, str]]) -> None:
     headers = Headers(pairs)
     for cross in (forwarded, returned):

@@ -26,13 +26,13 @@ from cliproxy.wire.model import (
     Reasoning,
     ServerCall,
     ServerResult,
-    Signed,
     Start,
     Text,
     ToolCall,
     Usage,
     UsageReport,
 )
+from tests.wire.event_grammar import check_events
 
 LOCATION: Json = {
     "type": "web_search_result_location",
@@ -153,28 +153,9 @@ def read(*events: Json) -> Answer:
     return fold(decode(sse(*events)))
 
 
-def assert_legal(events: list[Event]) -> None:
-    """The grammar of model.Event."""
-    assert isinstance(events[0], Start) and isinstance(events[-1], Finish | Failure)
-    opened, begun = set[int](), 0
-    for event in events[1:-1]:
-        match event:
-            case PartStart(index):
-                assert index == begun
-                begun += 1
-                opened.add(index)
-            case Delta(index) | Signed(index):
-                assert index in opened
-            case PartEnd(index):
-                opened.remove(index)
-            case _:
-                assert not isinstance(event, Start | Finish | Failure)
-    assert not opened or isinstance(events[-1], Failure)
-
-
 def test_a_full_stream() -> None:
     events = decode(sse(*STREAM))
-    assert_legal(events)
+    check_events(events)
     assert fold(events) == ANSWER
 
 
@@ -218,7 +199,7 @@ def test_any_cut_gives_the_same_answer(cuts: list[int], newline: bytes) -> None:
     raw = sse(*STREAM).replace(b"\n", newline)
     edges = [0, *sorted(cuts), len(raw)]
     events = decode(*(raw[start:end] for start, end in pairwise(edges)))
-    assert_legal(events)
+    check_events(events)
     assert fold(events) == ANSWER
 
 
@@ -261,7 +242,7 @@ def test_each_stop_reason(reason: str, call: bool, expected: str) -> None:
 def test_what_is_missing_is_supplied(events: list[Json]) -> None:
     """class 1: servers leave out what seems to go without saying."""
     found = decode(sse(*events))
-    assert_legal(found)
+    check_events(found)
     answer = fold(found)
     assert (answer.parts, answer.finish) == ([Text("a")], "stop")
 
@@ -270,7 +251,7 @@ def test_what_is_missing_is_supplied(events: list[Json]) -> None:
 def test_a_stream_that_is_cut_is_a_failure(count: int) -> None:
     """class 1: a cut stream never looks like success."""
     events = decode(sse(*STREAM[:count]))
-    assert_legal(events)
+    check_events(events)
     if ending("tool_use", cache_read_input_tokens=301) not in STREAM[:count]:
         assert isinstance(events[-1], Failure) and isinstance(events[-1].error, UpstreamCut)
 
@@ -289,7 +270,7 @@ def test_a_stream_that_is_cut_is_a_failure(count: int) -> None:
 def test_an_error_in_the_stream(kind: str, status: int) -> None:
     error = {"type": "error", "error": {"type": kind, "message": "overloaded zebra"}}
     events = decode(sse(START, *block(0, TEXT, text_delta("a")), error, ending(), STOP))
-    assert_legal(events)
+    check_events(events)
     failure = events[-1]
     assert isinstance(failure, Failure) and isinstance(failure.error, UpstreamRefused)
     assert (failure.error.status, failure.error.kind, failure.error.message) == (
@@ -383,4 +364,4 @@ FRAGMENTS = st.sampled_from(
 @given(st.lists(FRAGMENTS | st.binary(max_size=8), max_size=12))
 def test_any_bytes_give_legal_events(pieces: list[bytes]) -> None:
     """class 1: one ending, whatever comes."""
-    assert_legal(decode(*pieces))
+    check_events(decode(*pieces))

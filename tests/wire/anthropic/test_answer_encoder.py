@@ -41,7 +41,7 @@ from cliproxy.wire.model import (
     UsageReport,
 )
 from cliproxy.wire.names import call_id
-from tests.wire.anthropic.sdk import events_of, grammar_faults, read_stream, read_whole
+from tests.wire.anthropic.judge import events_of, grammar_faults, read_stream, read_whole
 
 REQUEST = Request("anthropic", "claude-alias", [])
 SIGNED = Carrier("anthropic", "signature", "c2ln")

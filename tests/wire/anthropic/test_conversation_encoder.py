@@ -31,7 +31,7 @@ from cliproxy.wire.model import (
     ToolResult,
     Turn,
 )
-from tests.wire.anthropic.sdk import faults
+from tests.wire.anthropic.judge import faults
 
 FACTS = ModelFacts("claude-test", max_output_tokens=64_000)
 SIGNED = Carrier("anthropic", "signature", "c2ln")

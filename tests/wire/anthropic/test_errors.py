@@ -1,7 +1,5 @@
 """Errors, read from an upstream and told to a client."""
 
-from email.utils import formatdate
-
 import pytest
 
 from cliproxy.wire.anthropic import decode_error, encode_error
@@ -26,47 +24,29 @@ NOW = 1_800_000_000
             "overloaded_error",
         ),
         (b'{"error":{"message":"no","type":"new_api_error"}}', "no", "new_api_error"),
-        (b'{"error":"plain words"}', "plain words", None),
-        (b'{"detail":"not here"}', "not here", None),
-        (b'{"message":"Not Found"}', "Not Found", None),
         (b"just words", "just words", None),
-        (
-            b"<html><head><title>502 Bad\n gateway</title><style>p{}</style></head><body>x</body></html>",
-            "502 Bad gateway",
-            None,
-        ),
-        (
-            b"<html><script>x()</script><body><h1>Bad</h1>gateway &amp; co</body></html>",
-            "Bad gateway & co",
-            None,
-        ),
-        (b'{"error":{"message":"expected a < b and c > d"}}', "expected a < b and c > d", None),
         (b"", "the upstream answered 502 Bad Gateway", None),
-        (b"[1]", "the upstream answered 502 Bad Gateway", None),
-        (b"\xff\xfe", "\ufffd\ufffd", None),
     ],
 )
-def test_any_body_gives_a_clean_message(body: bytes, message: str, kind: str | None) -> None:
+def test_the_message_and_type_of_a_body(body: bytes, message: str, kind: str | None) -> None:
     error = decode_error(502, {"request-id": "req_1"}, body)
     assert (error.status, error.message, error.kind) == (502, message, kind)
     assert (error.headers, error.body) == ({"request-id": "req_1"}, body)
-
-
-def test_a_long_message_is_cut() -> None:
-    assert len(decode_error(500, {}, b"x" * 5000).message) == 2000
 
 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
         ({"retry-after": "7"}, 7),
-        ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
-        ({"retry-after": formatdate(NOW + 3600, usegmt=True)}, 3600),
-        ({"retry-after": formatdate(NOW - 3600, usegmt=True)}, 0),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "nan"}, None),
         ({}, None),
+        (
+            {
+                "retry-after": "7",
+                "anthropic-ratelimit-unified-5h-status": "rejected",
+                "anthropic-ratelimit-unified-5h-reset": str(NOW + 600),
+            },
+            7,
+        ),
         (
             {
                 "anthropic-ratelimit-unified-5h-status": "rejected",

@@ -29,7 +29,7 @@ from cliproxy.wire.model import (
     ToolResult,
     Turn,
 )
-from tests.wire.anthropic.sdk import faults
+from tests.wire.anthropic.judge import faults
 
 UNKNOWN = ModelFacts("claude-new")
 BUDGET = ModelFacts("claude-budget", 64_000, thinking=ThinkingFacts(1024, 32_000, dynamic_allowed=False), known=True)

@@ -1,4 +1,4 @@
-"""What is right in the tests of this format: Google's own SDK on our bytes, and the grammar of events on our events."""
+"""What Google's own SDK makes of the bytes and bodies that the codec emits."""
 
 import json
 from collections.abc import Iterable
@@ -11,23 +11,7 @@ from google.genai import types
 
 from cliproxy.wire.fold import fold
 from cliproxy.wire.gemini import AnswerDecoder, AnswerEncoder
-from cliproxy.wire.model import (
-    Answer,
-    Cited,
-    Delta,
-    Event,
-    Failure,
-    Finish,
-    PartEnd,
-    PartStart,
-    Request,
-    Signed,
-    Start,
-    Text,
-    ToolCall,
-    Turn,
-    UsageReport,
-)
+from cliproxy.wire.model import Answer, Event, Request, Text, ToolCall, Turn
 
 REQUEST = Request("gemini", "m", [Turn("user", [Text("hi")])])
 
@@ -108,33 +92,6 @@ def chunk(*parts: Any, finish: str | None = None, usage: Any = None, **candidate
         candidate["finishReason"] = finish
     body: dict[str, Any] = {"candidates": [candidate], "modelVersion": "gemini-x", "responseId": "r1"}
     return body | ({"usageMetadata": usage} if usage else {})
-
-
-def check_grammar(events: list[Event]) -> None:
-    """Fails when `events` are not a legal answer."""
-    assert isinstance(events[-1], Finish | Failure)
-    assert sum(isinstance(event, Finish | Failure) for event in events) == 1
-    if len(events) > 1:
-        assert isinstance(events[0], Start)
-    assert sum(isinstance(event, Start) for event in events) == (len(events) > 1)
-    started: list[int] = []
-    open_parts: dict[int, Any] = {}
-    for event in events:
-        match event:
-            case PartStart(index, part):
-                assert index == len(started)
-                started.append(index)
-                open_parts[index] = part
-            case PartEnd(index):
-                del open_parts[index]
-            case Delta(index) | Signed(index):
-                assert index in open_parts
-            case Cited(index):
-                assert isinstance(open_parts[index], Text)
-            case Start() | UsageReport() | Finish() | Failure():
-                pass
-    if isinstance(events[-1], Finish):
-        assert not open_parts
 
 
 def folded(events: list[Event]) -> Answer:

@@ -27,7 +27,8 @@ from cliproxy.wire.model import (
     UsageReport,
 )
 from tests import native
-from tests.wire.gemini.judge import check_grammar, chunk, decode, folded, sse
+from tests.wire.event_grammar import check_events
+from tests.wire.gemini.judge import chunk, decode, folded, sse
 
 USAGE = {
     "promptTokenCount": 100,
@@ -68,7 +69,7 @@ def test_parts_join_and_keep_their_order(raw: bytes) -> None:
 @settings(max_examples=60)
 def test_any_cut_of_a_stream_gives_the_same_answer(raw: bytes, cuts: list[int]) -> None:
     events = decode(raw, cuts)
-    check_grammar(events)
+    check_events(events)
     assert folded(events).parts == RICH_PARTS
 
 
@@ -92,7 +93,7 @@ _junk = st.sampled_from([
 @example(b'data: {"error":' + b"[" * 9000 + b"]" * 9000 + b"}\n\n", [])
 @settings(max_examples=150)
 def test_any_bytes_give_a_legal_answer_or_a_fault(raw: bytes, cuts: list[int]) -> None:
-    check_grammar(decode(raw, cuts))
+    check_events(decode(raw, cuts))
 
 
 _json = st.recursive(

@@ -1,15 +1,11 @@
 """cliproxy.wire.gemini.errors: refusals in, refusals out."""
 
 import json
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Any
 
 import pytest
 from google.genai import errors
 from httpx2 import Response
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cliproxy.wire.errors import ClientFault, GatewayError, Unavailable, UpstreamRefused, UpstreamTimeout
 from cliproxy.wire.gemini import decode_error, encode_error
@@ -39,35 +35,6 @@ def test_googles_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b"", "the upstream answered 502 Bad Gateway"),
-        (b"plain words", "plain words"),
-        (
-            b"<html><head><title>502 Bad &amp; Gateway</title></head><body>x</body></html>",
-            "502 Bad & Gateway",
-        ),
-        (b"<html><style>p{}</style><body><h1>Bad</h1>\n<p>gateway</p></body></html>", "Bad gateway"),
-        (b'{"error":"text"}', "text"),
-        (b'{"detail":{"message":"text"}}', "text"),
-        (b'{"message":"text"}', "text"),
-        (b'{"error":{"message":7}}', "the upstream answered 502 Bad Gateway"),
-        (b"[]", "the upstream answered 502 Bad Gateway"),
-        (b"\xff\xfe", "\ufffd\ufffd"),
-        (b"x" * 9000, "x" * 2000),
-    ],
-)
-def test_any_body_becomes_a_clean_message(body: bytes, message: str) -> None:
-    assert decode_error(502, {}, body).message == message
-
-
-@given(st.binary(max_size=60) | st.sampled_from([b"[" * 5000, b'{"error":{"details":[5,{"metadata":1}]}}']))
-@settings(max_examples=50)
-def test_any_bytes_are_a_refusal(body: bytes) -> None:
-    assert decode_error(500, {"retry-after": body.decode("latin-1")}, body).status == 500
-
-
-@pytest.mark.parametrize(
     ("error", "seconds"),
     [
         ({"details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.847s"}]}, 0.847),
@@ -75,8 +42,6 @@ def test_any_bytes_are_a_refusal(body: bytes) -> None:
         ({"details": [{"metadata": {"quotaResetDelay": "9s"}}, {"retryDelay": "2s"}]}, 2),
         ({"details": [{"retryDelay": "soon"}], "message": "Please retry in 34.07s."}, 34.07),
         ({"message": "Your quota will reset after 1h2m3s."}, 3723),
-        ({"message": "Please retry in 500ms"}, 0.5),
-        ({"message": "after a while"}, None),
         ({}, None),
     ],
 )
@@ -87,12 +52,7 @@ def test_the_wait_that_an_error_names(error: Any, seconds: float | None) -> None
 
 def test_the_header_comes_before_the_body() -> None:
     assert refused({"message": "retry in 9s"}, retry_after="7").retry_after_s == 7
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    seconds = refused({}, retry_after=soon).retry_after_s
-    assert seconds is not None
-    assert 50 < seconds <= 60
     assert refused({"message": "retry in 9s"}, retry_after="nonsense").retry_after_s == 9
-    assert refused({}, retry_after="nan").retry_after_s is None
 
 
 WORDS: list[tuple[GatewayError, int, str]] = [

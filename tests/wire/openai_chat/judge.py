@@ -1,4 +1,4 @@
-"""What OpenAI's own SDK makes of the bytes and bodies that the codec emits, and what legal events are."""
+"""What OpenAI's own SDK makes of the bytes and bodies that the codec emits."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -13,19 +13,6 @@ from openai.types.chat.completion_create_params import (
     CompletionCreateParamsStreaming,
 )
 from pydantic import TypeAdapter
-
-from cliproxy.wire.model import (
-    Cited,
-    Delta,
-    Event,
-    Failure,
-    Finish,
-    PartEnd,
-    PartStart,
-    Signed,
-    Start,
-    UsageReport,
-)
 
 DONE = b"data: [DONE]\n\n"
 
@@ -139,38 +126,3 @@ def _client(raw: bytes, content_type: str) -> openai.OpenAI:
         max_retries=0,
         http_client=httpx2.Client(transport=answer),
     )
-
-
-def check_events(events: Iterable[Event]) -> None:
-    """Hold events against the grammar that `cliproxy.wire.model.Event` states."""
-    open_parts: set[int] = set()
-    begun = ended = False
-    started = 0
-    for event in events:
-        assert not ended
-        match event:
-            case Start():
-                assert not begun
-                begun = True
-                continue
-            case Failure():
-                ended = True
-                continue
-            case Finish():
-                assert not open_parts
-                ended = True
-            case PartStart(index):
-                assert index == started
-                started += 1
-                open_parts.add(index)
-            case Delta(index, text):
-                assert index in open_parts
-                assert text
-            case Signed(index) | Cited(index):
-                assert index in open_parts
-            case PartEnd(index):
-                open_parts.remove(index)
-            case UsageReport():
-                pass
-        assert begun
-    assert ended

@@ -25,7 +25,8 @@ from cliproxy.wire.model import (
     Usage,
 )
 from cliproxy.wire.openai_chat import AnswerDecoder, decode_answer
-from tests.wire.openai_chat.judge import DONE, check_events, chunk, sse
+from tests.wire.event_grammar import check_events
+from tests.wire.openai_chat.judge import DONE, chunk, sse
 
 ROLE = {"role": "assistant", "content": ""}
 

@@ -36,7 +36,8 @@ from cliproxy.wire.model import (
     UsageReport,
 )
 from cliproxy.wire.openai_chat import AnswerDecoder, AnswerEncoder, encode_answer
-from tests.wire.openai_chat.judge import accumulated, check_events, chunks_of, completion, errors_of, told
+from tests.wire.event_grammar import check_events
+from tests.wire.openai_chat.judge import accumulated, chunks_of, completion, errors_of, told
 
 REQUEST = Request("openai-chat", "alias", [], stream=True)
 GEMINIS = Carrier("gemini", "signature", "c2ln")

@@ -1,7 +1,6 @@
-"""What the vendor's own SDK makes of the bytes and bodies that the codec emits, and what legal events are."""
+"""What the vendor's own SDK makes of the bytes and bodies that the codec emits."""
 
 import json
-from collections.abc import Iterable
 from typing import Any, get_args
 
 import httpx2
@@ -17,19 +16,6 @@ from openai.types.responses import (
 )
 from openai.types.responses.response_create_params import ResponseCreateParamsBase, ToolChoice
 from pydantic import TypeAdapter
-
-from cliproxy.wire.model import (
-    Cited,
-    Delta,
-    Event,
-    Failure,
-    Finish,
-    PartEnd,
-    PartStart,
-    Signed,
-    Start,
-    UsageReport,
-)
 
 _STREAM_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 _INPUT_ITEM: TypeAdapter[Any] = TypeAdapter(ResponseInputItemParam)
@@ -134,27 +120,3 @@ def _client(content: bytes, content_type: str) -> openai.OpenAI:
     answer = httpx2.Response(200, headers={"content-type": content_type}, content=content)
     http_client = httpx2.Client(transport=httpx2.MockTransport(lambda request: answer))
     return openai.OpenAI(api_key="sk-test", base_url="http://gateway.test/v1", http_client=http_client, max_retries=0)
-
-
-def check_legal(events: Iterable[Event]) -> None:
-    """The grammar of `cliproxy.wire.model.Event`; a Failure may come before the Start."""
-    seen = list(events)
-    assert isinstance(seen[-1], Finish | Failure)
-    assert not any(isinstance(event, Finish | Failure) for event in seen[:-1])
-    opened: set[int] = set()
-    parts = 0
-    for position, event in enumerate(seen):
-        assert isinstance(event, Start) == (position == 0) or isinstance(event, Failure)
-        match event:
-            case PartStart(index):
-                assert index == parts
-                parts += 1
-                opened.add(index)
-            case PartEnd(index):
-                opened.remove(index)
-            case Delta(index) | Signed(index) | Cited(index):
-                assert index in opened
-            case Finish():
-                assert not opened
-            case Start() | UsageReport() | Failure():
-                pass

@@ -32,7 +32,8 @@ from cliproxy.wire.model import (
     Usage,
 )
 from cliproxy.wire.openai_responses import AnswerDecoder, decode_answer
-from tests.wire.openai_responses.judge import EVENT_TYPES, check_legal, sse
+from tests.wire.event_grammar import check_events
+from tests.wire.openai_responses.judge import EVENT_TYPES, sse
 
 _USAGE = {
     "input_tokens": 100,
@@ -162,7 +163,7 @@ def _streamed(*, added: bool = True, deltas: bool = True, done: bool = True, out
 def _decoded(raw: bytes) -> list[Event]:
     decoder = AnswerDecoder()
     events = decoder.feed(raw) + decoder.finish()
-    check_legal(events)
+    check_events(events)
     return events
 
 

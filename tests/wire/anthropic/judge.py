@@ -1,4 +1,4 @@
-"""Anthropic's own SDK as the judge of what the codec writes: requests, streams and whole bodies."""
+"""What Anthropic's own SDK makes of the bytes and bodies that the codec emits, and what the API would refuse."""
 
 import json
 from collections.abc import Mapping
