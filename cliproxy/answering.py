@@ -128,17 +128,40 @@ async def refusal(attempt: RunningAttempt, relay: Relay) -> GatewayError:
     return error
 
 
-async def passed_on(attempt: RunningAttempt) -> AsyncGenerator[bytes]:
+class PassedOn:
     """A body of any kind, as it arrives."""
-    failure: BaseException | None = None
-    try:
-        async for chunk in attempt.chunks():
-            yield chunk
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        attempt.end(failure=failure)
+
+    def __init__(self, attempt: RunningAttempt) -> None:
+        self._attempt = attempt
+        self._chunks = attempt.chunks()
+        self._ended = False
+
+    def __aiter__(self) -> "PassedOn":
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            self._end()
+            raise
+        except BaseException as error:
+            self._end(error)
+            raise
+
+    async def aclose(self) -> None:
+        await self._chunks.aclose()
+        self._end(GeneratorExit())
+
+    def _end(self, failure: BaseException | None = None) -> None:
+        if not self._ended:
+            self._ended = True
+            self._attempt.end(failure=failure)
+
+
+def header_text(text: str) -> str:
+    """Text for a header of the gateway's own: a client's words must not break out of it."""
+    return "".join(character if " " <= character <= "~" else "?" for character in text)
 
 
 def error_answer(error: GatewayError, format_: Format) -> Answer:

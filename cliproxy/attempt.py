@@ -113,8 +113,8 @@ async def begin(
         secret_headers=SECRET_HEADERS | {name.lower() for name in candidate.credential.headers},
     )
     exchange.attempts.append(record)
-    await exchange.observer.attempt_started(exchange, record)
     try:
+        await exchange.observer.attempt_started(exchange, record)
         response = await transport.send(record.request)
     except BaseException as error:
         _end(exchange, record, error)
@@ -122,7 +122,12 @@ async def begin(
     record.headers_s = time.time()
     record.status, record.reason, record.response_headers = response.status, response.reason, response.headers
     record.peer = response.peer
-    await exchange.observer.attempt_answered(exchange, record)
+    try:
+        await exchange.observer.attempt_answered(exchange, record)
+    except BaseException as error:
+        response.close()
+        _end(exchange, record, error)
+        raise
     return RunningAttempt(exchange, record, response, verdict)
 
 

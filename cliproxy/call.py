@@ -154,7 +154,8 @@ def _probe_body(body: bytes) -> _Probe:
         pass
     # The standard library takes more than msgspec, and says better what is wrong.
     try:
-        value = json.loads(body)
+        # As text, or the standard library would take UTF-16 too.
+        value = json.loads(body.decode("utf-8"))
     except ValueError as error:
         raise ClientFault(f"the body is not valid JSON: {error}") from None
     if not isinstance(value, dict):

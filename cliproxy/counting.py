@@ -40,7 +40,13 @@ def count_call(call: ClientCall, candidate: Candidate, client_headers: Headers) 
         return None
     translation = Translation(call.request(), upstream, candidate.facts, call.model, stream=False)
     fields = _FIELDS[upstream]
-    body = json.dumps({name: value for name, value in translation.encoded.body.items() if name in fields})
+    whole = translation.encoded.body
+    if upstream == "gemini":
+        # `contents` alone would not count instructions and tools.
+        asked = {"generateContentRequest": {"model": f"models/{candidate.facts.name}", **whole}}
+    else:
+        asked = {name: value for name, value in whole.items() if name in fields}
+    body = json.dumps(asked)
     headers = Headers({"content-type": JSON, "accept-encoding": "identity"})
     return UpstreamCall(Purpose.COUNT_TOKENS, upstream, "POST", "", "", headers, body)
 

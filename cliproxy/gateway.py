@@ -13,10 +13,18 @@ from typing import Any
 
 from cliproxy import compaction
 from cliproxy.access import Access, without_keys
-from cliproxy.answering import MAX_ERROR_BYTES, answered, error_answer, json_answer, passed_on, refusal
+from cliproxy.answering import (
+    MAX_ERROR_BYTES,
+    PassedOn,
+    answered,
+    error_answer,
+    header_text,
+    json_answer,
+    refusal,
+)
 from cliproxy.attempt import RunningAttempt, Transport, begin
 from cliproxy.call import ClientCall, read_body, read_call, with_model
-from cliproxy.config.schema import ClientKey, Config
+from cliproxy.config.schema import Config
 from cliproxy.counting import count_call, counted
 from cliproxy.credentials.from_config import credentials_of
 from cliproxy.credentials.outcome import TRANSIENT_S
@@ -45,7 +53,7 @@ from cliproxy.session import session_of
 from cliproxy.transport.client import HttpTransport
 from cliproxy.transport.headers import forwarded, returned
 from cliproxy.wire import json
-from cliproxy.wire.errors import ClientFault, GatewayError, UpstreamFault
+from cliproxy.wire.errors import ClientFault, GatewayError
 from cliproxy.wire.model import Format, Request
 from cliproxy.wire.translation import COMPLETIONS, AnswerShape, Translation
 from cliproxy.wire.unsealing import without_sealed
@@ -153,13 +161,14 @@ class Gateway:
         for name in chain.targets:
             try:
                 resolution = self._catalogue.resolve(name, call.route.format)
-            except ClientFault as unknown:
-                failed = failed or unknown
+                groups = self._allowed(exchange, resolution)
+            except ClientFault as refused:
+                failed = failed or refused
                 continue
             call.reasoning = resolution.reasoning
             dispatch = Dispatch(
                 self._pool,
-                Ask(self._allowed(exchange.key, resolution), resolution.name, session),
+                Ask(groups, resolution.name, session),
                 Limits.of(self._config, stream=call.stream),
                 partial(attempt, exchange, call),
                 transient_s=self._transient_s,
@@ -174,11 +183,12 @@ class Gateway:
         assert failed
         raise failed
 
-    def _allowed(self, key: ClientKey | None, resolution: Resolution) -> tuple[Group, ...]:
-        """The candidates that a client key may use. Raises ClientFault (403)."""
+    def _allowed(self, exchange: Exchange, resolution: Resolution) -> tuple[Group, ...]:
+        """The candidates that the client's key may use. Raises ClientFault (403)."""
+        key = exchange.key
         if not key or not (key.models or key.providers):
             return resolution.groups
-        if not self._limits.allows_model(key, resolution.name):
+        if not any(self._limits.allows_model(key, name) for name in (exchange.model, resolution.name)):
             raise ClientFault(f"this API key may not use {resolution.name!r}", status=403, code="model_not_allowed")
         allowed = [
             candidate
@@ -202,9 +212,9 @@ class Gateway:
             attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate), trial)
         self._pool.note_headroom(candidate, attempt.response.headers)
         answer = await answered(attempt, relay, call)
-        answer.headers["x-cliproxy-served-by"] = f"{candidate.credential.provider}/{candidate.model}"
+        answer.headers["x-cliproxy-served-by"] = header_text(f"{candidate.credential.provider}/{candidate.model}")
         if self._config.debug and exchange.dropped:
-            answer.headers["x-cliproxy-dropped"] = "; ".join(exchange.dropped).encode("ascii", "replace").decode()
+            answer.headers["x-cliproxy-dropped"] = header_text("; ".join(exchange.dropped))
         return answer
 
     def _plan(self, exchange: Exchange, call: ClientCall, candidate: Candidate) -> tuple[Relay, UpstreamCall]:
@@ -297,7 +307,9 @@ class Gateway:
             call.body = self._transcripts.expanded_body(exchange.client_key, call.body)
         try:
             return await self._dispatched(exchange, call, self._count, counting=True)
-        except UpstreamFault:
+        except ClientFault:
+            raise
+        except GatewayError:
             # A count is advice: better an estimate than a client that cannot go on.
             return json_answer(200, *call.count_answer(None))
 
@@ -321,6 +333,9 @@ class Gateway:
         """Pass a call on to an upstream of its own format. Held bodies may name a model, streamed ones are not read."""
         request = exchange.request
         candidates = self._catalogue.speaking(route.formats)
+        if key := exchange.key:
+            self._limits.check(key)
+            candidates = tuple(c for c in candidates if self._limits.allows_provider(key, c.credential.provider))
         headers = forwarded(request.headers)
         body: Any = request.body
         if isinstance(body, bytes) and body:
@@ -353,7 +368,7 @@ class Gateway:
         answer_headers = returned(attempt.response.headers)
         if length := attempt.response.headers.get("content-length"):
             answer_headers["content-length"] = length
-        return Answer(attempt.response.status, answer_headers, passed_on(attempt))
+        return Answer(attempt.response.status, answer_headers, PassedOn(attempt))
 
     async def _list_models(self, exchange: Exchange, route: Route) -> Answer:
         return json_answer(200, list_models(self._listed(exchange), exchange.format))

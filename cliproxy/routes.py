@@ -120,6 +120,9 @@ def match(method: str, path: str) -> Route:
         if method == "GET" and path in _WEBSOCKETS:
             raise ClientFault(f"{path} is not served over WebSocket: use POST", status=426, code="upgrade_required")
     route = _family(path)
+    if route and route.operation is Operation.GET_MODEL and ":" in route.model and method == "POST":
+        # A method that Gemini's API does not have; a model's name may hold a colon, but is only looked at.
+        route = None
     methods = fixed[2] if fixed else _methods(route)
     if method == "OPTIONS" and (fixed or route):
         return Route(Operation.PREFLIGHT, error_format(path), path)

@@ -8,6 +8,7 @@ import msgspec
 from cliproxy.call import ClientCall
 from cliproxy.exchange import ClientRequest
 from cliproxy.wire import json
+from cliproxy.wire.errors import ClientFault
 from cliproxy.wire.model import Refusal, Request, Text
 
 _HEADERS_BEFORE_BODY = ("x-claude-code-session-id",)
@@ -62,7 +63,11 @@ def session_of(request: ClientRequest, call: ClientCall) -> str:
     for value in named:
         if isinstance(value, str) and value:
             return value
-    return _opening(call.request())
+    try:
+        return _opening(call.request())
+    except ClientFault:
+        # What we cannot read is for the upstream to judge.
+        return ""
 
 
 def _claude_session(user: Any) -> str | None:

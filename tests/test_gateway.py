@@ -335,9 +335,9 @@ def wrong_key(asked: ClientRequest) -> None:
 
 @wrong(404, "there is nothing at")
 def unknown_path(asked: ClientRequest) -> None:
-    asked.path += "/unknown/further" if "models" not in asked.path else "Unknown"
-    if "/chat/" in asked.path or "/responses/" in asked.path:
-        asked.path = asked.path.replace("/completions/unknown", "x").replace("/responses/unknown", "/responsesx")
+    asked.path = {"v1beta": "/v1beta/unknown", "messages": "/v1/messages/unknown", "responses": "/v1/responses_"}.get(
+        next((word for word in ("v1beta", "messages", "responses") if word in asked.path), ""), "/v1/unknown"
+    )
 
 
 @wrong(405, "use POST")

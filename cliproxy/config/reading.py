@@ -69,9 +69,7 @@ class Reader:
         kind = bare(annotation)
         section, origin = as_section(kind), get_origin(kind)
         self._check_tag(node, path)
-        self.places[loc] = Place(
-            node, path, hidden or bool(section) or origin in (tuple, dict) or kind is SecretStr
-        )
+        self.places[loc] = Place(node, path, hidden or bool(section) or origin in (tuple, dict) or kind is SecretStr)
         match node:
             case yaml.MappingNode() if section:
                 return self._fields(node, section, loc, path, hidden=hidden)
@@ -98,9 +96,7 @@ class Reader:
                 name, field = fields[key]
                 if not nodes.is_null(value_node):  # a heading below which everything is commented out
                     hidden_here = hidden or not field.repr
-                    values[name] = self._value(
-                        value_node, field.annotation, (*loc, name), where, hidden=hidden_here
-                    )
+                    values[name] = self._value(value_node, field.annotation, (*loc, name), where, hidden=hidden_here)
             elif reason := why_ignored(section, key):
                 anywhere = re.sub(r"\[\d+\]", "[]", _below(path, key))
                 self.ignored.setdefault(reason, {}).setdefault(anywhere, key_node.start_mark.line + 1)
@@ -110,9 +106,7 @@ class Reader:
                 self.warnings.add(key_node.start_mark, f"{where}: unknown key, ignored{hint}")
         return values
 
-    def _items(
-        self, node: yaml.SequenceNode, annotation: Any, loc: Location, path: str, *, hidden: bool
-    ) -> list[Any]:
+    def _items(self, node: yaml.SequenceNode, annotation: Any, loc: Location, path: str, *, hidden: bool) -> list[Any]:
         section = as_section(bare(annotation))
         items: list[Any] = []
         for index, item_node in enumerate(node.value):
@@ -131,9 +125,7 @@ class Reader:
     ) -> dict[str, Any]:
         null_says_something = annotation is Any or type(None) in get_args(annotation)
         return {
-            key: self._value(
-                value_node, annotation, (*loc, key), _below(path, wording.step(key)), hidden=hidden
-            )
+            key: self._value(value_node, annotation, (*loc, key), _below(path, wording.step(key)), hidden=hidden)
             for key, (_, value_node) in self._pairs(node, path, str).items()
             if null_says_something or not nodes.is_null(value_node)
         }
@@ -172,9 +164,7 @@ class Reader:
                     if isinstance(source, yaml.MappingNode):
                         merged = self._pairs(source, path, spelling) | merged
                     else:
-                        self.problems.add(
-                            source.start_mark, _told(path, "expected a mapping to merge with <<")
-                        )
+                        self.problems.add(source.start_mark, _told(path, "expected a mapping to merge with <<"))
             elif first := own.get(key := spelling(key_node.value)):
                 where, line = _below(path, wording.step(key)), first[0].start_mark.line + 1
                 self.problems.add(key_node.start_mark, f"{where}: this key is already on line {line}")

@@ -15,6 +15,8 @@ from cliproxy.wire.errors import ClientFault
 from cliproxy.wire.model import Format, ModelFacts, ReasoningIntent
 from cliproxy.wire.reasoning import parse_suffix
 
+MAX_SHOWN = 200
+"""Characters of an unknown name that an error repeats."""
 MAX_REMEMBERED = 10_000
 """Names that are resolved once only; a client that invents names must not fill the memory."""
 
@@ -49,7 +51,8 @@ class Catalogue:
         self._registry = registry
         self._credentials = tuple(credentials)
         self._by_name: dict[str, list[Candidate]] = {}
-        self._by_prefix: dict[str, list[tuple[Credential, OfferedModel]]] = {}
+        self._by_prefix: dict[str, list[tuple[Credential, OfferedModel, int]]] = {}
+        """Pattern without its `*` → who offers it, and how much of the name only says who is meant."""
         self._listed: dict[str, ListedModel] = {}
         self._resolved: dict[tuple[str, Format], Resolution] = {}
         for credential in credentials:
@@ -69,11 +72,11 @@ class Catalogue:
         return resolution
 
     def _resolve(self, name: str, client: Format) -> Resolution:
-        bare, intent = name, None
-        candidates = self._find(name)
-        if not candidates:
-            bare, intent = parse_suffix(name)
-            candidates = self._find(bare) if bare != name else ()
+        # A name that is written so in the config is one, whatever it looks like; a pattern takes no suffix for a name.
+        bare, intent = (name, None) if name in self._by_name else parse_suffix(name)
+        candidates = self._find(bare)
+        if not candidates and bare != name:
+            bare, intent, candidates = name, None, self._find(name)
         if not candidates:
             raise ClientFault(self._unknown(bare), status=404, code="model_not_found", param="model")
         serving = [candidate for candidate in candidates if candidate.credential.serves(client)]
@@ -129,7 +132,8 @@ class Catalogue:
         called = [f"{credential.provider}/{offered.name}", f"{credential.provider}:{offered.name}"]
         for name in (*shown, *called):
             if name.endswith("*"):
-                self._by_prefix.setdefault(name[:-1], []).append((credential, offered))
+                addressing = len(name) - len(offered.name)
+                self._by_prefix.setdefault(name[:-1], []).append((credential, offered, addressing))
                 continue
             candidate = Candidate(credential, offered.upstream, self._facts(credential, offered), offered.force_mapping)
             same = self._by_name.setdefault(name, [])
@@ -153,12 +157,15 @@ class Catalogue:
         fitting = [prefix for prefix in self._by_prefix if name.startswith(prefix)]
         if fitting:
             best = max(fitting, key=len)
-            return tuple(self._from_pattern(name, *offer) for offer in self._by_prefix[best])
+            return tuple(self._from_pattern(name, self._by_prefix[best]))
         return tuple(self._named_explicitly(name))
 
-    def _from_pattern(self, name: str, credential: Credential, offered: OfferedModel) -> Candidate:
-        upstream = name if offered.upstream.endswith("*") else offered.upstream
-        return Candidate(credential, upstream, self._facts(credential, offered, upstream), offered.force_mapping)
+    def _from_pattern(self, name: str, offers: list[tuple[Credential, OfferedModel, int]]) -> Iterator[Candidate]:
+        for credential, offered, addressing in offers:
+            model = name[addressing:]
+            if not credential.excludes(model):
+                upstream = model if offered.upstream.endswith("*") else offered.upstream
+                yield Candidate(credential, upstream, self._facts(credential, offered, upstream), offered.force_mapping)
 
     def _named_explicitly(self, name: str) -> Iterator[Candidate]:
         """`provider/any-model`: a provider that the client names gets ids that nobody has heard of."""
@@ -169,6 +176,7 @@ class Catalogue:
                     yield Candidate(credential, model, self._registry.facts(model))
 
     def _unknown(self, name: str) -> str:
+        name = name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}…"
         nearest = difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.4) or list(self._listed)[:3]
         if not nearest:
             return f"unknown model {name!r}: no credential is configured that offers a model"

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from cliproxy.wire.errors import GatewayError, UpstreamCut
 from cliproxy.wire.event_sequence import EventSequence
@@ -88,6 +88,8 @@ class StreamEncoder(ABC):
     _out: bytes not yet handed out. _usage: the counts so far.
     """
 
+    _PING: ClassVar[bytes] = b""
+
     def __init__(self) -> None:
         self._out: list[bytes] = []
         self._usage = Usage()
@@ -115,9 +117,9 @@ class StreamEncoder(ABC):
         """The last bytes: as of an answer that was cut, unless Finish or Failure came."""
         return self.push(Failure(UpstreamCut()))
 
-    @abstractmethod
     def ping(self) -> bytes:
-        """A keep-alive in the format's own form; empty where it has none."""
+        """A keep-alive in the format's own form; empty where it has none, and after the end."""
+        return b"" if self._ended else self._PING
 
     def _on_start(self, event: Start) -> None:
         if event.usage is not None:

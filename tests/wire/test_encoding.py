@@ -33,9 +33,9 @@ def other_than(format):
     return next(other for other in FORMATS if other != format)
 
 
-def encoding(facts=FACTS, format="anthropic", **fields):
+def encoding(facts=FACTS, **fields):
     request = Request(**{"origin": "openai-chat", "model": "m", "turns": HI, **fields})
-    return Encoding(request, facts, format, ToolNames(64, "a-z_"))
+    return Encoding(request, facts, "anthropic", ToolNames(64, "a-z_"))
 
 
 def encoded(format, *, own=False, facts=FACTS, **fields):
@@ -231,7 +231,7 @@ def test_what_a_client_says_of_a_tool_comes_back_to_its_format(format):
     }[format]
     conversation = {"messages": [{"role": "user", "content": "Hi"}], "input": "Hi", "contents": "Hi"}
     request = CODECS[format].decode_request({**conversation, "tools": tools}, model="m")
-    assert [tool.extras for tool in request.tools] == [{"zz": 1}]
+    assert [tool.extras for tool in request.tools if isinstance(tool, Tool)] == [{"zz": 1}]
     assert b'"zz":1' in json.dumps(CODECS[format].encode_request(request, FACTS).body["tools"])
 
 

@@ -30,9 +30,7 @@ _TEMPLATE_KEYS = re.compile(r"your-api-key-[123]")
 
 def _not_a_template(key: SecretStr) -> SecretStr:
     if _TEMPLATE_KEYS.fullmatch(key.get_secret_value()):
-        raise PydanticCustomError(
-            "refused", "this key is the template's and known to everyone; choose one of your own"
-        )
+        raise PydanticCustomError("refused", "this key is the template's and known to everyone; choose one of your own")
     if not key.get_secret_value():
         raise ValueError("text that is not empty")
     return key

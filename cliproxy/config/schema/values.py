@@ -126,9 +126,7 @@ def _proxy_url(value: str) -> str:
         return "direct"
     if not value:
         return value
-    return _address(
-        value, _PROXY_SCHEMES, "an http, https, socks5 or socks5h URL with a host, or the word direct"
-    )
+    return _address(value, _PROXY_SCHEMES, "an http, https, socks5 or socks5h URL with a host, or the word direct")
 
 
 ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]

@@ -42,7 +42,6 @@ from cliproxy.wire.model import (
 from cliproxy.wire.sse import frame
 from cliproxy.wire.streaming import StreamEncoder
 
-_PING = frame(b'{"type":"ping"}', "ping")
 _STOP = frame(b'{"type":"message_stop"}', "message_stop")
 _DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":%s,%s:'
 _DELTA_END = b"}}\n\n"
@@ -80,6 +79,8 @@ class AnswerEncoder(StreamEncoder):
     open, events of the others wait.
     """
 
+    _PING = frame(b'{"type":"ping"}', "ping")
+
     def __init__(self, request: Request, model: str) -> None:
         super().__init__()
         self._model = model
@@ -92,10 +93,6 @@ class AnswerEncoder(StreamEncoder):
         self._waiting: dict[int, list[_PartEvent]] = {}
         self._part_handlers = self._handlers
         self._handlers = {**self._handlers, **dict.fromkeys(_PART_EVENTS, self._route)}
-
-    def ping(self) -> bytes:
-        """A keep-alive."""
-        return b"" if self._ended else _PING
 
     # ------------------------------------------------------------ events of the message
 

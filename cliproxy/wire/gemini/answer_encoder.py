@@ -74,10 +74,6 @@ class AnswerEncoder(StreamEncoder):
         self._held: list[Json] = []
         """Calls that may be the last parts."""
 
-    def ping(self) -> bytes:
-        """Nothing: Google's SDKs fail on comments."""
-        return b""
-
     # ------------------------------------------------------------ events
 
     def _start(self, event: Start) -> None:

@@ -46,8 +46,6 @@ _REASONING_FIELD = "reasoning_content"
 
 _BETWEEN_REASONING = "\n\n"
 
-PING = b": keep-alive\n\n"
-
 _DELTA_END = b',"logprobs":null,"finish_reason":null}]}\n\n'
 
 
@@ -70,6 +68,8 @@ class AnswerEncoder(StreamEncoder):
     request: the client's. model: the name that the client asked for.
     """
 
+    _PING = b": keep-alive\n\n"
+
     def __init__(self, request: Request, model: str) -> None:
         super().__init__()
         self._model = model
@@ -82,10 +82,6 @@ class AnswerEncoder(StreamEncoder):
         self._annotations = 0
         self._images = 0
         self._has_reasoned = False
-
-    def ping(self) -> bytes:
-        """A keep-alive."""
-        return b"" if self._ended else PING
 
     # ------------------------------------------------------------ events
 

@@ -66,14 +66,14 @@ _ECHOED: Json = {
 }
 """Settings of the request that a response repeats, with what the API says where they were not given."""
 
-_PING = b": ping\n\n"
-
 
 class AnswerEncoder(StreamEncoder):
     """Turns the events of one answer into a stream.
 
     request: the client's, whose settings are repeated. model: the name that the client asked for.
     """
+
+    _PING = b": keep-alive\n\n"
 
     def __init__(self, request: Request, model: str) -> None:
         super().__init__()
@@ -90,10 +90,6 @@ class AnswerEncoder(StreamEncoder):
         self._searches: dict[str, SearchWriter] = {}
         self.response: Json = {}
         """The response object as last sent."""
-
-    def ping(self) -> bytes:
-        """A keep-alive."""
-        return b"" if self._ended else _PING
 
     def push(self, event: Event) -> bytes:
         """The bytes of one event; nothing after the end."""

@@ -1,4 +1,4 @@
-"""A Messages request in the model's words, and what is wrong with one that cannot be read."""
+"""cliproxy.wire.anthropic.request_decoder: tools and settings, and what is wrong with a body that cannot be read."""
 
 from typing import Any
 
@@ -12,7 +12,6 @@ from cliproxy.wire.model import (
     CacheHint,
     Json,
     OutputFormat,
-    Part,
     ReasoningIntent,
     Request,
     ServerTool,
@@ -34,10 +33,6 @@ def body(content: Any = "Hi", role: str = "user", **more: Any) -> Json:
 
 def decode(content: Any = "Hi", role: str = "user", **more: Any) -> Request:
     return decode_request(body(content, role, **more))
-
-
-def parts(*blocks: Any, role: str = "user") -> list[Part]:
-    return decode(list(blocks), role).turns[0].parts
 
 
 def test_a_plain_request() -> None:
@@ -249,7 +244,12 @@ NAMES = [
 @settings(max_examples=150)
 @given(
     st.dictionaries(st.sampled_from(NAMES), JSON),
-    st.sampled_from([block["type"] for block, _ in BLOCKS]),
+    st.sampled_from(
+        [
+            *("text", "image", "document", "search_result", "tool_reference", "thinking", "redacted_thinking"),
+            *("tool_use", "tool_result", "server_tool_use", "web_search_tool_result", "container_upload"),
+        ]
+    ),
     JSON,
 )
 def test_any_object_is_a_request_or_the_clients_fault(more: Json, kind: str, value: Any) -> None:

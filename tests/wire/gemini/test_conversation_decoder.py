@@ -194,7 +194,7 @@ def test_vendor_side_parts() -> None:
     ]
 
 
-# ---------------------------------------------------------------- the rest of the body
+# ---------------------------------------------------------------- instructions
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""cliproxy.wire.gemini.request_decoder: all that Google's clients send, in either spelling."""
+"""cliproxy.wire.gemini.request_decoder: tools and settings in either spelling, and what of them is a fault."""
 
 import json
 import re
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cliproxy.wire.errors import ClientFault
 from cliproxy.wire.gemini import decode_request
 from cliproxy.wire.model import (
+    Carrier,
     Media,
     OutputFormat,
     ReasoningIntent,
@@ -32,10 +33,6 @@ from cliproxy.wire.model import (
 def read(**fields: Any) -> Request:
     fields.setdefault("contents", "hi")
     return decode_request(fields, model="gemini-2.5-pro", stream=True)
-
-
-def parts_of(*parts: Any, role: str = "model") -> list[Any]:
-    return read(contents=[{"role": role, "parts": list(parts)}]).turns[0].parts
 
 
 def test_model_and_stream_are_those_of_the_path() -> None:
@@ -343,7 +340,7 @@ def test_what_the_python_sdk_sends() -> None:
     request = decode_request(sent[0], model="gemini-3-pro")
     assert request.turns == [
         Turn("user", [Text("hi"), Media("image", "image/png", data="iVA=")]),
-        Turn("assistant", [ToolCall("1", "f", '{"a":1}', carrier=SIGNED)]),
+        Turn("assistant", [ToolCall("1", "f", '{"a":1}', carrier=Carrier("gemini", "signature", "c2ln"))]),
         Turn("user", [ToolResult("1", [Text("ok")], name="f")]),
     ]
     assert request.system == [Text("Be kind")]

@@ -1,4 +1,4 @@
-"""cliproxy.wire.openai_chat.request_decoder: everything that chat clients send, and what of it is a fault."""
+"""cliproxy.wire.openai_chat.request_decoder: tools and settings that chat clients send, and what of it is a fault."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from cliproxy.wire.errors import ClientFault
 from cliproxy.wire.model import (
     CacheHint,
-    Carrier,
     OutputFormat,
     ReasoningIntent,
     Sampling,
@@ -18,16 +17,10 @@ from cliproxy.wire.model import (
 from cliproxy.wire.openai_chat import decode_request
 
 HI = {"role": "user", "content": "Hi"}
-OWN = Carrier("openai-chat", "signature", "reasoning_content")
 
 
 def decoded(*messages, **more):
     return decode_request({"model": "m", "messages": list(messages) or [HI], **more})
-
-
-def parts_of(content, role="user"):
-    [turn] = decoded({"role": role, "content": content}).turns
-    return turn.parts
 
 
 # ---------------------------------------------------------------- tools

@@ -1,4 +1,4 @@
-"""Bodies of POST /v1/responses → Request."""
+"""cliproxy.wire.openai_responses.request_decoder: tools and settings, and what of them is a fault."""
 
 from typing import Any
 
@@ -10,7 +10,6 @@ from cliproxy.wire.errors import ClientFault
 from cliproxy.wire.model import (
     Json,
     OutputFormat,
-    Part,
     ReasoningIntent,
     Request,
     Sampling,
@@ -18,23 +17,12 @@ from cliproxy.wire.model import (
     Text,
     Tool,
     ToolChoice,
-    Turn,
 )
 from cliproxy.wire.openai_responses import decode_request
-
-_PNG = "iVBORw0KGgo="
 
 
 def _decoded(**body: Any) -> Request:
     return decode_request({"model": "m", "input": "hi"} | body)
-
-
-def _turns(*items: Json) -> list[Turn]:
-    return _decoded(input=list(items)).turns
-
-
-def _content(*parts: Json, role: str = "user") -> list[Part]:
-    return _turns({"role": role, "content": list(parts)})[0].parts
 
 
 # ---------------------------------------------------------------- tools
