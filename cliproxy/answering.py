@@ -5,7 +5,7 @@ from typing import Any
 
 from cliproxy.attempt import RunningAttempt
 from cliproxy.call import ClientCall
-from cliproxy.exchange import Answer, Headers
+from cliproxy.exchange import Answer, AnswerCut, Headers
 from cliproxy.relay import (
     EVENT_STREAM,
     JSON,
@@ -92,6 +92,9 @@ async def _slices(attempt: RunningAttempt, stream: StreamRelay) -> AsyncGenerato
             if not begun:
                 raise
             yield stream.fail(error)
+    except AnswerCut:
+        # The failure that could not be told stays the attempt's.
+        raise
     except BaseException as error:
         failure = error
         raise

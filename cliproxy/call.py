@@ -155,7 +155,7 @@ def _probe_body(body: bytes) -> _Probe:
     # The standard library takes more than msgspec, and says better what is wrong.
     try:
         # As text, or the standard library would take UTF-16 too.
-        value = json.loads(body.decode("utf-8"))
+        value = json.loads(body.decode("utf-8-sig"))
     except ValueError as error:
         raise ClientFault(f"the body is not valid JSON: {error}") from None
     if not isinstance(value, dict):

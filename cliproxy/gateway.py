@@ -173,6 +173,7 @@ class Gateway:
                 partial(attempt, exchange, call),
                 transient_s=self._transient_s,
                 counting=counting,
+                model_quotas=self._config.codex.model_level_cooling,
             )
             try:
                 return await dispatch.run()
@@ -335,15 +336,20 @@ class Gateway:
         candidates = self._catalogue.speaking(route.formats)
         if key := exchange.key:
             self._limits.check(key)
-            candidates = tuple(c for c in candidates if self._limits.allows_provider(key, c.credential.provider))
+            allowed = tuple(c for c in candidates if self._limits.allows_provider(key, c.credential.provider))
+            if candidates and not allowed:
+                message = f"this API key may not use the providers of {request.path}"
+                raise ClientFault(message, status=403, code="provider_not_allowed")
+            candidates = allowed
         headers = forwarded(request.headers)
         body: Any = request.body
         if isinstance(body, bytes) and body:
             body = await read_body(request, self._config.max_request_body_bytes)
             headers.popall("content-encoding", None)
-            candidates = self._catalogue.narrowed(
-                candidates, route.model or _named_model(body), required=bool(route.model)
-            )
+            name = route.model or _named_model(body)
+            if key and name and not self._limits.allows_model(key, name):
+                raise ClientFault(f"this API key may not use {name!r}", status=403, code="model_not_allowed")
+            candidates = self._catalogue.narrowed(candidates, name, required=bool(route.model))
         elif length := request.headers.get("content-length"):
             # Not every upstream takes a body of unknown length.
             headers["Content-Length"] = length

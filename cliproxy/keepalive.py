@@ -5,12 +5,13 @@ told inside the answer. Failing over to another credential goes on underneath al
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from cliproxy.exchange import Answer, Headers
+from cliproxy.exchange import Answer, ByteStream, Headers
 from cliproxy.relay import JSON, error_event, stream_type
 from cliproxy.wire import json
 from cliproxy.wire.errors import GatewayError
@@ -65,19 +66,53 @@ async def kept_alive(work: Coroutine[Any, Any, Answer], signs: Signs) -> Answer:
         raise
     if not done:
         headers = Headers({"content-type": signs.content_type, "cache-control": "no-cache"})
-        return Answer(200, headers, _waiting(task, signs))
+        return Answer(200, headers, _Closing(_waiting(task, signs), partial(_give_up, task)))
     answer = task.result()
     if signs.between and signs.ping and not isinstance(answer.body, bytes):
-        answer.body = _pinged(answer, signs)
+        answer.body = _Closing(_pinged(answer.body, signs), answer.body.aclose)
     return answer
 
 
+class _Closing:
+    """Slices that a generator makes. Closing them before the first was asked for closes what it would have read.
+
+    A generator that has not begun runs nothing of its own when it is closed.
+    """
+
+    def __init__(self, slices: AsyncGenerator[bytes], release: Callable[[], Awaitable[None]]) -> None:
+        self._slices = slices
+        self._release = release
+        self._begun = False
+
+    def __aiter__(self) -> "_Closing":
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._begun = True
+        return await anext(self._slices)
+
+    async def aclose(self) -> None:
+        if not self._begun:
+            await self._release()
+        await self._slices.aclose()
+
+
+async def _give_up(task: asyncio.Future[Answer]) -> None:
+    """Stop the work, or close its answer unread."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled() and not task.exception():
+        await task.result().close()
+
+
 async def _waiting(task: asyncio.Future[Answer], signs: Signs) -> AsyncGenerator[bytes]:
+    taken = False
     try:
         while not task.done():
             if signs.ping:
                 yield signs.ping
             await asyncio.wait({task}, timeout=signs.interval_s)
+        taken = True
         try:
             answer = task.result()
         except GatewayError as error:
@@ -86,17 +121,16 @@ async def _waiting(task: asyncio.Future[Answer], signs: Signs) -> AsyncGenerator
         if isinstance(answer.body, bytes):
             yield answer.body
             return
-        async with aclosing(_pinged(answer, signs)) as slices:
+        async with aclosing(_pinged(answer.body, signs)) as slices:
             async for piece in slices:
                 yield piece
     finally:
-        task.cancel()
+        if not taken:
+            await _give_up(task)
 
 
-async def _pinged(answer: Answer, signs: Signs) -> AsyncGenerator[bytes]:
+async def _pinged(slices: ByteStream, signs: Signs) -> AsyncGenerator[bytes]:
     """The slices of a streamed answer, with pings where they are far apart."""
-    assert not isinstance(answer.body, bytes)
-    slices = answer.body
     following: asyncio.Future[bytes] | None = None
     try:
         while True:
@@ -116,4 +150,4 @@ async def _pinged(answer: Answer, signs: Signs) -> AsyncGenerator[bytes]:
         if following and not following.done():
             following.cancel()
             await asyncio.wait({following})
-        await answer.close()
+        await slices.aclose()

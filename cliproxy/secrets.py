@@ -41,7 +41,7 @@ def mask_query(url: str) -> str:
     return _PARAMETER.sub(_masked_parameter, url) if "=" in url else url
 
 
-_PARAMETER = re.compile(r"(?<![^&?])([^=&?#]+)=([^&#]*)")
+_PARAMETER = re.compile(r"(?<![^&?])([^=&?#\s]+)=([^&#?\s'\"]*)")
 
 
 def _masked_parameter(parameter: re.Match[str]) -> str:

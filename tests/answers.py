@@ -33,11 +33,7 @@ class Answer:
     @property
     def whole(self) -> bytes:
         """All of the body."""
-        return (
-            self.body
-            if isinstance(self.body, bytes)
-            else b"".join(p for p in self.body if isinstance(p, bytes))
-        )
+        return self.body if isinstance(self.body, bytes) else b"".join(p for p in self.body if isinstance(p, bytes))
 
     def encoded(self, encoding: Encoding) -> "Answer":
         """The same answer compressed, each piece flushed so that it can be read when it arrives."""
@@ -51,9 +47,7 @@ class Answer:
 
 def _zlib_compressor(wbits: int) -> Callable[[bytes, bool], bytes]:
     stream = zlib.compressobj(wbits=wbits)
-    return lambda piece, last: (
-        stream.compress(piece) + stream.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
-    )
+    return lambda piece, last: stream.compress(piece) + stream.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
 
 
 def _brotli_compressor() -> Callable[[bytes, bool], bytes]:

@@ -22,9 +22,7 @@ type Event = tuple[str, Mapping[str, Any]]
 """One server-sent event: its name ("" for a bare `data:` line) and its JSON."""
 
 
-def text(
-    format: Format, *, words: Sequence[str] = WORDS, model: str = "test-model", stream: bool = False
-) -> Answer:
+def text(format: Format, *, words: Sequence[str] = WORDS, model: str = "test-model", stream: bool = False) -> Answer:
     """An assistant's message made of `words`; streamed, each word is one delta and each event one chunk."""
     match format:
         case "openai-chat":
@@ -36,13 +34,9 @@ def text(
         case "anthropic":
             empty = {"type": "text", "text": ""}
             deltas = [{"type": "text_delta", "text": word} for word in words]
-            return _anthropic(
-                empty, {"type": "text", "text": "".join(words)}, deltas, "end_turn", model, stream
-            )
+            return _anthropic(empty, {"type": "text", "text": "".join(words)}, deltas, "end_turn", model, stream)
         case "gemini":
-            return _gemini(
-                [{"text": word} for word in words] if stream else [{"text": "".join(words)}], model, stream
-            )
+            return _gemini([{"text": word} for word in words] if stream else [{"text": "".join(words)}], model, stream)
 
 
 def tool_call(
@@ -87,11 +81,7 @@ def error(format: Format, status: int, message: str = "upstream says no", **head
     match format:
         case "openai-chat" | "openai-responses":
             kind = (
-                "rate_limit_exceeded"
-                if status == 429
-                else "server_error"
-                if status >= 500
-                else "invalid_request_error"
+                "rate_limit_exceeded" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
             )
             body: Any = {"error": {"message": message, "type": kind, "param": None, "code": kind}}
         case "anthropic":
@@ -307,6 +297,5 @@ def _responses(
         {"type": "response.completed", "response": finished},
     ]
     return _event_stream(
-        (str(payload["type"]), {**payload, "sequence_number": number})
-        for number, payload in enumerate(payloads)
+        (str(payload["type"]), {**payload, "sequence_number": number}) for number, payload in enumerate(payloads)
     )

@@ -89,9 +89,7 @@ class HttpProxy(Proxy):
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
             # The next request on this connection could name another host, so there is none.
-            kept = [
-                line for line, (name, _) in zip(lines, fields, strict=True) if name.lower() not in _HOP_BY_HOP
-            ]
+            kept = [line for line, (name, _) in zip(lines, fields, strict=True) if name.lower() not in _HOP_BY_HOP]
             path = (url.path or "/") + (f"?{url.query}" if url.query else "")
             first = b"%s %s %s" % (method, path.encode(), version)
             up_writer.write(b"\r\n".join([first, *kept, b"connection: close", b"", b""]))

@@ -239,5 +239,5 @@ def test_a_stream_that_breaks_off_fails():
     stream = translating("openai-chat", compaction.TRIGGERED, input=[*INPUT, TRIGGER], stream=True).stream()
     raw = streamed("openai-chat", SUMMARY)
     out = stream.feed(raw[: raw.index(b'"finish_reason":"stop"')]) + stream.ping()
-    assert b": ping\n\n" in out and b"response.created" in out
+    assert b": keep-alive\n\n" in out and b"response.created" in out
     assert b"event: response.failed\n" in stream.finish()

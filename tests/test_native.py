@@ -34,9 +34,7 @@ async def test_openai_sdk_reads_chat_completions(stream: bool) -> None:
             assert usage
             texts.append(message.content)
             calls += [
-                (c.id, c.function.name, c.function.arguments)
-                for c in message.tool_calls or []
-                if c.type == "function"
+                (c.id, c.function.name, c.function.arguments) for c in message.tool_calls or [] if c.type == "function"
             ]
             reasons.append(completion.choices[0].finish_reason)
             tokens.append((usage.prompt_tokens, usage.completion_tokens))
@@ -52,9 +50,7 @@ async def test_openai_sdk_reads_responses(stream: bool) -> None:
         Upstream() as upstream,
         AsyncOpenAI(base_url=upstream.url, api_key=KEY, max_retries=0) as client,
     ):
-        upstream.script(
-            *(make("openai-responses", stream=stream) for make in (native.text, native.tool_call))
-        )
+        upstream.script(*(make("openai-responses", stream=stream) for make in (native.text, native.tool_call)))
         responses = []
         for _ in range(2):
             if stream:

@@ -94,9 +94,7 @@ class Upstream:
             method=request.method,
             path=path,
             query=query,
-            headers=CIMultiDict(
-                (name.decode(), value.decode("latin-1")) for name, value in request.raw_headers
-            ),
+            headers=CIMultiDict((name.decode(), value.decode("latin-1")) for name, value in request.raw_headers),
         )
         answered = False
         try:

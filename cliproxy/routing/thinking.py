@@ -29,11 +29,13 @@ def with_reasoning(body: bytes, format_: Format, intent: ReasoningIntent, facts:
     said = CODECS[format_].encode_request(asked, facts).body
     for name in _FIELDS[format_]:
         if name in _SHARED:
-            kept = value.get(name)
+            # Google's clients write this one either way.
+            written = "generation_config" if name == "generationConfig" and "generation_config" in value else name
+            kept = value.get(written)
             kept = {k: v for k, v in kept.items() if k not in _SHARED[name]} if isinstance(kept, dict) else {}
             new = {k: v for k, v in said.get(name, {}).items() if k in _SHARED[name]}
             if kept or new:
-                value[name] = {**kept, **new}
+                value[written] = {**kept, **new}
         elif name in said:
             value[name] = said[name]
         else:

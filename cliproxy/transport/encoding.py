@@ -16,6 +16,7 @@ class Decompressor:
     """
 
     def __init__(self, coding: str) -> None:
+        self._coding = coding
         self._steps = [_decoder(one) for one in reversed(_codings(coding))]
 
     def feed(self, chunk: bytes) -> bytes:
@@ -23,7 +24,7 @@ class Decompressor:
             for step in self._steps:
                 chunk = step(chunk)
         except (zlib.error, brotli.error, zstandard.ZstdError) as error:
-            raise ValueError(f"damaged content-encoding: {error}") from None
+            raise ValueError(f"damaged content-encoding {self._coding}: {error}") from None
         return chunk
 
 

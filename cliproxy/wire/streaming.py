@@ -88,7 +88,7 @@ class StreamEncoder(ABC):
     _out: bytes not yet handed out. _usage: the counts so far.
     """
 
-    _PING: ClassVar[bytes] = b""
+    PING: ClassVar[bytes] = b""
 
     def __init__(self) -> None:
         self._out: list[bytes] = []
@@ -119,7 +119,7 @@ class StreamEncoder(ABC):
 
     def ping(self) -> bytes:
         """A keep-alive in the format's own form; empty where it has none, and after the end."""
-        return b"" if self._ended else self._PING
+        return b"" if self._ended else self.PING
 
     def _on_start(self, event: Start) -> None:
         if event.usage is not None:

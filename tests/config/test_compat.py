@@ -84,9 +84,7 @@ def test_an_upstream_becomes_an_entry_for_each_of_its_providers() -> None:
         "http://127.0.0.1:1/backend-api/codex",
     ]
     assert (chat.name, chat.wire, responses.wire) == ("many", "openai-chat", "openai-responses")
-    assert (
-        chat.api_key_entries[0].api_key.get_secret_value() == claude.api_key.get_secret_value() == "sk-test-1"
-    )
+    assert chat.api_key_entries[0].api_key.get_secret_value() == claude.api_key.get_secret_value() == "sk-test-1"
     assert (chat.priority, chat.disabled, codex.disabled) == (7, False, True)
     assert chat.headers == {"X-Team": "a", "User-Agent": None}
     assert (chat.proxy_url, codex.proxy_url) == ("", "direct")
@@ -150,11 +148,7 @@ def test_an_ignored_section_is_not_looked_into(text: str) -> None:
 
 
 def test_a_document_without_foreign_keys_is_its_own_canonical_form() -> None:
-    document = Document.model_validate(
-        {"port": 1, "providers": {"codex": {"base-url": "http://127.0.0.1:1/"}}}
-    )
+    document = Document.model_validate({"port": 1, "providers": {"codex": {"base-url": "http://127.0.0.1:1/"}}})
     config = document.canonical()
     assert (config.port, config.providers["codex"].base_url) == (1, "http://127.0.0.1:1")
-    assert config == Config.model_validate(
-        {"port": 1, "providers": {"codex": {"base_url": "http://127.0.0.1:1"}}}
-    )
+    assert config == Config.model_validate({"port": 1, "providers": {"codex": {"base_url": "http://127.0.0.1:1"}}})

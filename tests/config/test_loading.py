@@ -15,9 +15,7 @@ def faults(text: str) -> tuple[str, ...]:
     return fault.value.problems
 
 
-@pytest.mark.parametrize(
-    "text", ["", "# nothing but a comment\n", "---\n", "null\n", "host:\napi-keys:\ntls:\n"]
-)
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "---\n", "null\n", "host:\napi-keys:\ntls:\n"])
 def test_a_file_that_says_nothing_is_the_default_configuration(text: str) -> None:
     assert parse_config(text) == (Config(), [])
 

@@ -71,9 +71,7 @@ gemini-api-key: [{api-key: 1.50, headers: {X-Version: 2}, models: [{name: 4.10}]
 
 
 def test_words_of_yaml_1_1_are_booleans_only_where_one_is_expected() -> None:
-    config = parse_config(
-        "debug: on\ndemo: No\nprefix: no\npayload: {override: [{params: {a: off, b: true}}]}"
-    ).config
+    config = parse_config("debug: on\ndemo: No\nprefix: no\npayload: {override: [{params: {a: off, b: true}}]}").config
     assert (config.debug, config.demo) == (True, False)
     assert config.payload.override[0].params == {"a": "off", "b": True}
 

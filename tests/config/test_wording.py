@@ -84,9 +84,7 @@ secrets = st.text(string.ascii_letters + string.digits, min_size=12, max_size=40
 
 @settings(max_examples=400, deadline=None)
 @given(way=st.sampled_from(ALL_KEYS), secret=secrets.map("sk-test-".__add__), disguise=st.integers(0, 7))
-def test_what_looks_like_a_key_is_never_repeated_wherever_it_stands(
-    way: Nesting, secret: str, disguise: int
-) -> None:
+def test_what_looks_like_a_key_is_never_repeated_wherever_it_stands(way: Nesting, secret: str, disguise: int) -> None:
     text = document(way, disguises(secret)[disguise])
     # A place that is no secret's may hold it as a valid value, and then the configuration has it.
     try:
@@ -157,9 +155,7 @@ def test_a_password_in_a_broken_place_is_not_repeated(text: str) -> None:
     assert "hunter2hunter" not in told(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["round-robin", "http//host", "8317", "claude-sonnet", "weighted-round-robin"]
-)
+@pytest.mark.parametrize("text", ["round-robin", "http//host", "8317", "claude-sonnet", "weighted-round-robin"])
 def test_harmless_text_is_repeated(text: str) -> None:
     assert shown(text) == repr(text)
     assert step(text) == text

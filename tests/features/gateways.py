@@ -148,9 +148,10 @@ class _InProcess(httpx2.AsyncBaseTransport):
         path, _, query = request.url.raw_path.decode().partition("?")
         headers = Headers(request.headers.multi_items())
         answer = await self._gateway.handle(ClientRequest(request.method, path, query, headers, await request.aread()))
-        body = answer.body if isinstance(answer.body, bytes) else _Streamed(answer.body)
-        content = {"content": body} if isinstance(body, bytes) else {"stream": body}
-        return httpx2.Response(answer.status, headers=list(answer.headers.items()), **content)
+        fields = list(answer.headers.items())
+        if isinstance(answer.body, bytes):
+            return httpx2.Response(answer.status, headers=fields, content=answer.body)
+        return httpx2.Response(answer.status, headers=fields, stream=_Streamed(answer.body))
 
 
 class _Streamed(httpx2.AsyncByteStream):

@@ -64,7 +64,9 @@ def failure(format: Format, kind: str) -> Answer:
 @every_client
 @in_both_ways
 @pytest.mark.parametrize("kind", FAILURES)
-async def test_the_next_model_answers_in_the_clients_format(site: Site, client: Format, stream: bool, kind: str) -> None:
+async def test_the_next_model_answers_in_the_clients_format(
+    site: Site, client: Format, stream: bool, kind: str
+) -> None:
     first: Format = "openai-responses" if client == "gemini" else "gemini"
     second: Format = "openai-chat" if client == "anthropic" else "anthropic"
     large, small = await two(site, first, second, failure(first, kind))

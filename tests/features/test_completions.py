@@ -41,9 +41,7 @@ async def test_a_streamed_completion(site: Site, upstream: Format) -> None:
     assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == "hello from upstream"
     assert sum(bool(chunk.choices and chunk.choices[0].text) for chunk in chunks) == len(native.WORDS)
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
-    assert {(chunk.object, chunk.model, chunk.id) for chunk in chunks} == {
-        ("text_completion", MODEL, chunks[0].id)
-    }
+    assert {(chunk.object, chunk.model, chunk.id) for chunk in chunks} == {("text_completion", MODEL, chunks[0].id)}
     usage = chunks[-1].usage
     assert usage and (usage.prompt_tokens, usage.completion_tokens) == (INPUT_TOKENS, OUTPUT_TOKENS)
 
@@ -90,7 +88,12 @@ async def test_the_prompt_is_echoed_where_the_client_wants_it(site: Site) -> Non
 
 @pytest.mark.parametrize(
     ("asked", "param"),
-    [({"prompt": ["a", "b"]}, "prompt"), ({"n": 2}, "n"), ({"suffix": "the end"}, "suffix"), ({"prompt": None}, "prompt")],
+    [
+        ({"prompt": ["a", "b"]}, "prompt"),
+        ({"n": 2}, "n"),
+        ({"suffix": "the end"}, "suffix"),
+        ({"prompt": None}, "prompt"),
+    ],
 )
 async def test_what_a_chat_model_cannot_do_is_refused(site: Site, asked: dict[str, Any], param: str) -> None:
     vendor = await site.upstream("gemini")

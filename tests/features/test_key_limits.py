@@ -45,7 +45,9 @@ async def ask(clients: Clients, format: Format = "anthropic", model: str = MODEL
             return (await clients.google.models.generate_content(model=model, contents="hi")).text
 
 
-async def refused(clients: Clients, format: Format = "anthropic", model: str = MODEL) -> tuple[int, str, Mapping[str, str]]:
+async def refused(
+    clients: Clients, format: Format = "anthropic", model: str = MODEL
+) -> tuple[int, str, Mapping[str, str]]:
     """Status, message and headers of the refusal."""
     with pytest.raises(REFUSALS) as refusal:
         await ask(clients, format, model)
@@ -122,14 +124,27 @@ async def test_a_chain_passes_over_what_it_may_not_use(site: Site) -> None:
     assert not other.requests
 
 
-async def test_routes_that_pass_to_the_vendor_are_limited_too(site: Site) -> None:
-    json_answer = Answer(headers={"content-type": "application/json"}, body=b"{}")
-    chat = await site.upstream("openai-chat", json_answer)
-    clients = limited(site, providers=["claude"])
+async def embed(clients: Clients, model: str = MODEL) -> int:
+    """The status of a call that passes to the vendor as it is."""
     headers = {"authorization": f"Bearer {KEY}"}
-    answer = await clients.http.post("/v1/embeddings", json={"model": MODEL, "input": "hi"}, headers=headers)
-    assert answer.status_code == 403
-    assert not chat.requests
+    return (
+        await clients.http.post("/v1/embeddings", json={"model": model, "input": "hi"}, headers=headers)
+    ).status_code
+
+
+def embeddings() -> Answer:
+    return Answer(headers={"content-type": "application/json"}, body=b'{"object": "list", "data": []}')
+
+
+async def test_routes_that_pass_to_the_vendor_have_the_same_limits(site: Site) -> None:
+    models = [{"name": "small"}, {"name": "large"}]
+    vendor = await site.upstream("openai-chat", *[embeddings()] * 3, models=models)
+    assert await embed(limited(site, providers=["claude"]), "small") == 403
+    assert await embed(limited(site, models=["small"]), "large") == 403
+    assert not vendor.requests
+    clients = limited(site, models=["small"], providers=["chat"], rpm=1)
+    assert [await embed(clients, "small") for _ in range(2)] == [200, 429]
+    assert len(vendor.requests) == 1
 
 
 # ---------------------------------------------------------------- how often

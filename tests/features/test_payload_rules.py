@@ -39,7 +39,9 @@ async def ask(clients: Clients, format: Format, temperature: float | None = None
         case "gemini":
             body = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
     if temperature is not None:
-        body |= {"generationConfig": {"temperature": temperature}} if format == "gemini" else {"temperature": temperature}
+        body |= (
+            {"generationConfig": {"temperature": temperature}} if format == "gemini" else {"temperature": temperature}
+        )
     answer = await clients.http.post(PATHS[format], json=body, headers=headers)
     assert answer.status_code == 200, answer.text
 
@@ -56,7 +58,9 @@ every_pair = pytest.mark.parametrize(
 
 
 @every_pair
-@pytest.mark.parametrize(("section", "given", "sent"), [("default", None, 0.25), ("default", 0.5, 0.5), ("override", 0.5, 0.25)])
+@pytest.mark.parametrize(
+    ("section", "given", "sent"), [("default", None, 0.25), ("default", 0.5, 0.5), ("override", 0.5, 0.25)]
+)
 async def test_a_value_is_written_where_it_is_due(
     site: Site, client: Format, upstream: Format, section: str, given: float | None, sent: float
 ) -> None:

@@ -79,9 +79,7 @@ async def test_a_call_is_answered_with_nothing_but_its_result(site: Site, upstre
     [call] = called.output
     assert call.type == "function_call"
     result: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "18 degrees"}]
-    answered = await client.responses.create(
-        model=MODEL, input=result, tools=[TOOL], previous_response_id=called.id
-    )
+    answered = await client.responses.create(model=MODEL, input=result, tools=[TOOL], previous_response_id=called.id)
     assert answered.output_text == "hello from upstream"
     sent = vendor.requests[1].body
     for part in (b"How warm is it?", b"get_weather", b"Paris", b"18 degrees"):
@@ -168,7 +166,9 @@ async def test_an_upstream_gets_its_own_ids_as_they_are(site: Site, stream: bool
 
 
 async def test_an_upstream_says_itself_what_it_does_not_know(site: Site) -> None:
-    body = b'{"error":{"message":"gone","type":"invalid_request_error","param":null,"code":"previous_response_not_found"}}'
+    body = (
+        b'{"error":{"message":"gone","type":"invalid_request_error","param":null,"code":"previous_response_not_found"}}'
+    )
     refusal = native.Answer(status=400, headers={"content-type": "application/json"}, body=body)
     await site.upstream("openai-responses", refusal)
     answer = await site.clients().http.post(

@@ -55,7 +55,13 @@ async def count(clients: Clients, format: Format, text: str = "hello", model: st
     clients.http.event_hooks = {"response": [note]}
     match format:
         case "openai-responses":
-            tool: Any = {"type": "function", "name": "weather", "description": TELLS, "parameters": SCHEMA, "strict": False}
+            tool: Any = {
+                "type": "function",
+                "name": "weather",
+                "description": TELLS,
+                "parameters": SCHEMA,
+                "strict": False,
+            }
             counter = clients.openai.responses.input_tokens
             tokens = (await counter.count(model=model, input=text, instructions=SYSTEM, tools=[tool])).input_tokens
         case "anthropic":

@@ -124,9 +124,7 @@ async def contents(clients: Clients) -> Loop:
         streams.append([chunk async for chunk in stream])
         turns.append(types.Content(role="model", parts=_parts(streams[-1])))
         called = [part.function_call for part in _parts(streams[-1]) if part.function_call]
-        answers = [
-            types.FunctionResponse(id=call.id, name=call.name, response={"result": WARMTH}) for call in called
-        ]
+        answers = [types.FunctionResponse(id=call.id, name=call.name, response={"result": WARMTH}) for call in called]
         turns.append(types.Content(role="user", parts=[types.Part(function_response=each) for each in answers]))
     first, second = streams
     [call] = [part.function_call for part in _parts(first) if part.function_call]
@@ -158,9 +156,7 @@ LOOPS: Mapping[Format, tuple[Callable[[Clients], Awaitable[Loop]], tuple[Any, An
 
 @pytest.mark.parametrize(("client", "upstream"), [*permutations(FORMATS, 2)])
 async def test_a_tool_is_called_and_answered(site: Site, client: Format, upstream: Format) -> None:
-    vendor = await site.upstream(
-        upstream, native.tool_call(upstream, stream=True), native.text(upstream, stream=True)
-    )
+    vendor = await site.upstream(upstream, native.tool_call(upstream, stream=True), native.text(upstream, stream=True))
     go_through, finishes = LOOPS[client]
     loop = await go_through(site.clients())
     assert (loop.name, loop.arguments, loop.text) == ("get_weather", CITY, "hello from upstream")

@@ -79,7 +79,7 @@ class AnswerEncoder(StreamEncoder):
     open, events of the others wait.
     """
 
-    _PING = frame(b'{"type":"ping"}', "ping")
+    PING = frame(b'{"type":"ping"}', "ping")
 
     def __init__(self, request: Request, model: str) -> None:
         super().__init__()

@@ -68,7 +68,7 @@ class AnswerEncoder(StreamEncoder):
     request: the client's. model: the name that the client asked for.
     """
 
-    _PING = b": keep-alive\n\n"
+    PING = b": keep-alive\n\n"
 
     def __init__(self, request: Request, model: str) -> None:
         super().__init__()

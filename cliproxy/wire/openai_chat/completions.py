@@ -1,28 +1,29 @@
 """The older Completions format (`/v1/completions`), served by chat models: a prompt in, bare text out."""
 
-from cliproxy.wire.errors import ClientFault, UnsupportedContent, UpstreamCut
+from cliproxy.wire.errors import ClientFault, UnsupportedContent
 from cliproxy.wire.fields import Fields
-from cliproxy.wire.fold import merge_usage
 from cliproxy.wire.json import dumps
 from cliproxy.wire.model import (
     Answer,
+    Cited,
     Delta,
-    Event,
     Failure,
     Finish,
     Json,
+    PartEnd,
     PartStart,
     Refusal,
     Request,
+    Signed,
     Start,
     Text,
     Usage,
-    UsageReport,
 )
-from cliproxy.wire.openai_chat.answer_encoder import PING, failure_frame, shell
+from cliproxy.wire.openai_chat.answer_encoder import AnswerEncoder, failure_frame, shell
 from cliproxy.wire.openai_chat.request_decoder import decode_request
 from cliproxy.wire.openai_chat.vocabulary import DONE, finish_word, usage_json
 from cliproxy.wire.sse import frame
+from cliproxy.wire.streaming import StreamEncoder
 
 _SHARED = (
     *("model", "stream", "stream_options", "max_tokens", "temperature", "top_p", "stop", "seed", "user"),
@@ -52,63 +53,57 @@ def decode_completion_request(body: Json) -> Request:
     return request
 
 
-class CompletionEncoder:
-    """Writes the chunks of one stream. Only text has a place in them; reasoning and calls have none."""
+class CompletionEncoder(StreamEncoder):
+    """Turns the events of one answer into a stream. Only text has a place in it; reasoning and calls have none.
+
+    request: the client's, as `decode_completion_request` read it. model: the name that the client asked for.
+    """
+
+    PING = AnswerEncoder.PING
 
     def __init__(self, request: Request, model: str) -> None:
+        super().__init__()
         self._model = model
         self._wants_usage = request.include_usage
         self._echo = _echo(request)
-        self._usage = Usage()
         self._shell: Json = {}
         self._texts: set[int] = set()
-        self._ended = False
 
-    def push(self, event: Event) -> bytes:
-        """The bytes of one event; nothing after the end."""
-        if self._ended:
-            return b""
-        match event:
-            case Delta(index, text) if index in self._texts:
-                return self._chunk(text)
-            case PartStart(index, Text(text) | Refusal(text)):
-                self._texts.add(index)
-                return self._chunk(text) if text else b""
-            case Start():
-                self._note(event.usage)
-                self._shell = shell(event, self._model, "text_completion", "cmpl-")
-                return self._chunk(self._echo) if self._echo else b""
-            case UsageReport(usage):
-                self._note(usage)
-            case Finish(reason):
-                return self._finish(finish_word(reason, called=False))
-            case Failure(error):
-                self._ended = True
-                return failure_frame(error)
-            case _:
-                pass
-        return b""
+    def _start(self, event: Start) -> None:
+        self._shell = shell(event, self._model, "text_completion", "cmpl-")
+        if self._echo:
+            self._chunk(self._echo)
 
-    def finish(self) -> bytes:
-        """End the stream: as cut off, unless Finish or Failure came."""
-        return self.push(Failure(UpstreamCut()))
+    def _part_start(self, event: PartStart) -> None:
+        if isinstance(event.part, Text | Refusal):
+            self._texts.add(event.index)
+            if event.part.text:
+                self._chunk(event.part.text)
 
-    def ping(self) -> bytes:
-        return b"" if self._ended else PING
+    def _delta(self, event: Delta) -> None:
+        if event.index in self._texts:
+            self._chunk(event.text)
 
-    def _note(self, usage: Usage | None) -> None:
-        if usage is not None:
-            merge_usage(self._usage, usage)
+    def _signed(self, event: Signed) -> None:
+        """No place for it."""
 
-    def _chunk(self, text: str, finish_word: str | None = None) -> bytes:
-        return frame(dumps({**self._shell, "choices": [_choice(text, finish_word)]}))
+    def _cited(self, event: Cited) -> None:
+        """No place for it."""
 
-    def _finish(self, word: str) -> bytes:
-        self._ended = True
-        out = self._chunk("", word)
+    def _part_end(self, event: PartEnd) -> None:
+        """Nothing to say."""
+
+    def _finish(self, event: Finish) -> None:
+        self._chunk("", finish_word(event.reason, called=False))
         if self._wants_usage:
-            out += frame(dumps({**self._shell, "choices": [], "usage": usage_json(self._usage)}))
-        return out + frame(DONE)
+            self._out.append(frame(dumps({**self._shell, "choices": [], "usage": usage_json(self._usage)})))
+        self._out.append(frame(DONE))
+
+    def _failure(self, event: Failure) -> None:
+        self._out.append(failure_frame(event.error))
+
+    def _chunk(self, text: str, finish_word: str | None = None) -> None:
+        self._out.append(frame(dumps({**self._shell, "choices": [_choice(text, finish_word)]})))
 
 
 def encode_completion(answer: Answer, request: Request, model: str) -> Json:

@@ -73,7 +73,7 @@ class AnswerEncoder(StreamEncoder):
     request: the client's, whose settings are repeated. model: the name that the client asked for.
     """
 
-    _PING = b": keep-alive\n\n"
+    PING = b": keep-alive\n\n"
 
     def __init__(self, request: Request, model: str) -> None:
         super().__init__()

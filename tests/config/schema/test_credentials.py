@@ -84,9 +84,7 @@ def test_a_negative_number_of_retries_inherits(rounds: int | None, own: int | No
     assert CodexKey.model_validate({"request_retry": rounds}).request_retry == own
 
 
-@pytest.mark.parametrize(
-    ("weight", "fits"), [(1, True), (0, True), (-5, True), (1_000_000, True), (1_000_001, False)]
-)
+@pytest.mark.parametrize(("weight", "fits"), [(1, True), (0, True), (-5, True), (1_000_000, True), (1_000_001, False)])
 def test_weights_end_at_a_million(weight: int, fits: bool) -> None:
     if fits:
         assert CodexKey.model_validate({"weight": weight}).weight == weight
@@ -103,10 +101,7 @@ def test_formats_may_have_the_names_of_other_programs() -> None:
 
 def test_an_openai_compatible_upstream_speaks_one_of_two_formats() -> None:
     assert OpenAICompatibility.model_validate({"name": "a"}).wire == "openai-chat"
-    assert (
-        OpenAICompatibility.model_validate({"name": "a", "wire": "OpenAI_Responses"}).wire
-        == "openai-responses"
-    )
+    assert OpenAICompatibility.model_validate({"name": "a", "wire": "OpenAI_Responses"}).wire == "openai-responses"
     assert "openai-responses" in refused(OpenAICompatibility, {"name": "a", "wire": "anthropic"})
 
 

@@ -7,9 +7,7 @@ from cliproxy.config.schema import ErrorRule, ModelChain, PayloadSelector, RawPa
 
 
 def test_an_error_rule_has_compiled_expressions() -> None:
-    rule = ErrorRule.model_validate(
-        {"status": 400, "match_regexr": ["too long$"], "action": "stop_and_cooldown"}
-    )
+    rule = ErrorRule.model_validate({"status": 400, "match_regexr": ["too long$"], "action": "stop_and_cooldown"})
     assert rule.match_regexr[0].search("prompt is too long")
     assert rule.action == "stop-and-cooldown"
 

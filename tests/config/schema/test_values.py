@@ -116,9 +116,7 @@ def test_headers() -> None:
     assert refusal(HeaderName, "X:Y") == refusal(HeaderName, "") == "the name of a header"
     assert refusal(Headers, {"X-A": "a\r\nX-B: b"}) == "a header's value on one line"
     assert (
-        refusal(Headers, {"X-A": "$"})
-        == refusal(Headers, {"X-A": "$a b"})
-        == "the name of a client's header after $"
+        refusal(Headers, {"X-A": "$"}) == refusal(Headers, {"X-A": "$a b"}) == "the name of a client's header after $"
     )
 
 
