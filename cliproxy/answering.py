@@ -5,7 +5,7 @@ from typing import Any
 
 from cliproxy.attempt import RunningAttempt
 from cliproxy.call import ClientCall
-from cliproxy.exchange import Answer, AnswerCut, Headers
+from cliproxy.exchange import Answer, AnswerCut, EmptyAnswer, Headers
 from cliproxy.relay import (
     EVENT_STREAM,
     JSON,
@@ -111,10 +111,16 @@ async def _whole(attempt: RunningAttempt, relay: Relay, call: ClientCall, kind: 
     except GatewayError as error:
         attempt.end(failure=error)
         raise
-    attempt.end(relay.usage, relay.finish_reason)
     if isinstance(relay, Passing):
-        return Answer(200, returned(attempt.response.headers), out)
-    return Answer(200, Headers({"content-type": stream_type(call.sse) if call.stream else JSON}), out)
+        answer = Answer(200, returned(attempt.response.headers), out)
+    else:
+        answer = Answer(200, Headers({"content-type": stream_type(call.sse) if call.stream else JSON}), out)
+    if relay.is_empty and relay.finish_reason == "stop":
+        empty = EmptyAnswer(answer)
+        attempt.end(relay.usage, relay.finish_reason, empty)
+        raise empty
+    attempt.end(relay.usage, relay.finish_reason)
+    return answer
 
 
 async def refusal(attempt: RunningAttempt, relay: Relay) -> GatewayError:

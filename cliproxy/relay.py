@@ -194,6 +194,8 @@ class Passing:
         self._format: Format = format_
         self._renamer = renamer
         self._holds_handshake = holds_handshake
+        self.is_empty = False
+        """The whole answer said nothing at all."""
         self.usage = Usage()
         self.finish_reason: str | None = None
 
@@ -209,7 +211,7 @@ class Passing:
         except ValueError as error:
             raise UpstreamGarbled(f"the upstream's answer is not what it claims to be: {error}") from None
         tap = UsageTap.whole(self._format, plain)
-        self.usage, self.finish_reason = tap.usage, tap.finish_reason
+        self.usage, self.finish_reason, self.is_empty = tap.usage, tap.finish_reason, tap.is_empty
         return self._renamer.whole(body) if self._renamer and plain is body else body
 
     def refusal(self, status: int, headers: Headers, body: bytes) -> UpstreamRefused:
@@ -265,6 +267,10 @@ class Translating:
     @property
     def finish_reason(self) -> str | None:
         return self._translation.finish_reason
+
+    @property
+    def is_empty(self) -> bool:
+        return self._translation.is_empty
 
     def stream(self, headers: Headers) -> TranslatedStream:
         """Relay a streamed answer; headers: the upstream's."""

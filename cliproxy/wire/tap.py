@@ -46,6 +46,8 @@ class UsageTap:
         self.finish_reason: str | None = None
         self.model = ""
         self.ended = False
+        self.is_empty = False
+        """A whole answer that says nothing at all."""
         self.failure: GatewayError | None = None
         self._codec = CODECS[format]
         self._decoder = self._codec.AnswerDecoder()
@@ -74,6 +76,7 @@ class UsageTap:
             tap.failure = UpstreamGarbled("the upstream's answer is not a JSON object")
         else:
             tap.usage, tap.finish_reason, tap.model = answer.usage, answer.finish, answer.model
+            tap.is_empty = not answer.parts
         tap.ended = not isinstance(tap.failure, UpstreamGarbled)
         return tap
 

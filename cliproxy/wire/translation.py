@@ -111,6 +111,8 @@ class Translation:
         self.body = json.dumps(self.encoded.body)
         self.usage = Usage()
         self.finish_reason: str | None = None
+        self.is_empty = False
+        """A whole answer that says nothing at all."""
         self._request = request
         self._upstream = CODECS[upstream]
         client = CODECS[request.origin]
@@ -161,6 +163,7 @@ class Translation:
 
     def _note(self, answer: Answer) -> None:
         self.usage, self.finish_reason = answer.usage, answer.finish
+        self.is_empty = not answer.parts
 
     def _encoder(self, sse: bool) -> AnswerEncoder:
         if sse:
