@@ -114,7 +114,8 @@ def _environment(home: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.lower().endswith("_proxy") and not name.startswith("XDG_")
     }
-    return kept | {"HOME": str(home)}
+    # Into a file, the log would come only when the process ends.
+    return kept | {"HOME": str(home), "PYTHONUNBUFFERED": "1"}
 
 
 def _listening_port(process: subprocess.Popen[bytes], log: Path) -> int:
