@@ -84,7 +84,9 @@ async def _slices(attempt: RunningAttempt, stream: StreamRelay) -> AsyncGenerato
                 if out := stream.feed(chunk):
                     begun = True
                     yield out
-            if out := stream.finish():
+            out = stream.finish()
+            failure = stream.failure
+            if out:
                 begun = True
                 yield out
         except UpstreamFault as error:

@@ -38,6 +38,10 @@ class StreamRelay(Protocol):
     def usage(self) -> Usage: ...
     @property
     def finish_reason(self) -> str | None: ...
+    @property
+    def failure(self) -> GatewayError | None:
+        """Why the answer did not end well, where the client's stream says so already."""
+        ...
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a slice of the upstream's body; return what of the client's it completes. Raises UpstreamFault."""
@@ -84,7 +88,8 @@ class PassingStream:
         self._begun = False
         self._handshake = b"" if holds_handshake else None
         self._decompressor = _decompressor(headers)
-        self._held = b""
+        self._held: list[bytes] = []
+        """Slices of a frame that is not complete yet; joined once, for an image can take thousands."""
         self._last = b""
         self._frames = media_type(headers) == EVENT_STREAM and self._decompressor is None
 
@@ -95,6 +100,10 @@ class PassingStream:
     @property
     def finish_reason(self) -> str | None:
         return self._tap.finish_reason
+
+    @property
+    def failure(self) -> GatewayError | None:
+        return self._tap.failure if isinstance(self._tap.failure, UpstreamRefused) else None
 
     def feed(self, chunk: bytes) -> bytes:
         if self._decompressor:
@@ -131,10 +140,16 @@ class PassingStream:
         """What of the stream so far can be passed on without ending inside a frame."""
         if not self._held and chunk.endswith((b"\n\n", b"\r\n\r\n")):
             return self._named(chunk)
-        buffer = self._held + chunk
-        end = max(buffer.rfind(mark) + len(mark) if mark in buffer else 0 for mark in _FRAME_ENDS)
-        self._held = buffer[end:]
-        return self._named(buffer[:end])
+        # A mark may begin in what is held, which holds no whole one.
+        before = b"".join(self._held[-3:])[-3:]
+        seam = before + chunk
+        end = max(seam.rfind(mark) + len(mark) if mark in seam else 0 for mark in _FRAME_ENDS) - len(before)
+        if end <= 0:
+            self._held.append(chunk)
+            return b""
+        frames = b"".join((*self._held, chunk[:end]))
+        self._held = [chunk[end:]] if end < len(chunk) else []
+        return self._named(frames)
 
     def _named(self, frames: bytes) -> bytes:
         return self._renamer.frames(frames) if self._renamer else frames
@@ -145,13 +160,13 @@ class PassingStream:
         # What the tap could not read passes all the same, but then nobody knows whether it ended.
         if understood and not self._tap.ended:
             raise UpstreamCut("the upstream's answer ended before its end")
-        held, self._held = self._held, b""
+        held, self._held = b"".join(self._held), []
         return (self._handshake or b"") + self._named(held)
 
     def fail(self, error: GatewayError) -> bytes:
         if not self._frames:
             raise AnswerCut(error.message)
-        self._held = b""
+        self._held = []
         return error_event(self._format, error, sequence_number=self._sequence_number + 1)
 
 
@@ -234,6 +249,10 @@ class TranslatedStream:
     @property
     def finish_reason(self) -> str | None:
         return self._stream.finish_reason
+
+    @property
+    def failure(self) -> GatewayError | None:
+        return self._stream.failure
 
     def feed(self, chunk: bytes) -> bytes:
         if self._decompressor:

@@ -27,11 +27,14 @@ class SseParser:
     """Splits a body that arrives in arbitrary slices into events."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: bytes = b""
         self._name = ""
         self._data: list[bytes] = []
         self._size = 0
         self._begun = False
+        self._pieces: list[bytes] = []
+        """Slices of a line that has not ended, after `_rest`, and their length."""
+        self._length = 0
         self._seen = False
         """An event has come."""
         self._other = False
@@ -44,6 +47,16 @@ class SseParser:
         """
         if not chunk:
             return []
+        if self._begun and b"\n" not in chunk and b"\r" not in chunk and not self._rest.endswith(b"\r"):
+            # A long line in many slices, an image maybe: joined once.
+            self._pieces.append(chunk)
+            self._length += len(chunk)
+            if self._length + len(self._rest) + self._size > MAX_EVENT_BYTES:
+                raise UpstreamGarbled(f"the upstream sent an event of more than {MAX_EVENT_BYTES} bytes")
+            return []
+        if self._pieces:
+            self._rest = b"".join((self._rest, *self._pieces))
+            self._pieces, self._length = [], 0
         buffer = self._rest + chunk if self._rest else chunk
         if not self._begun:
             if len(buffer) < 3 and b"\xef\xbb\xbf".startswith(buffer):
@@ -66,7 +79,8 @@ class SseParser:
 
         Raises UpstreamGarbled when the body was no event stream at all.
         """
-        rest, self._rest = self._rest, b""
+        rest, self._rest = b"".join((self._rest, *self._pieces)), b""
+        self._pieces = []
         events = self._take([rest.removesuffix(b"\r"), b""])
         if self._other and not self._seen:
             raise UpstreamGarbled("the upstream's answer is not an event stream")
