@@ -128,6 +128,11 @@ class Fields:
             return []
         raise self.wrong_type(key, "a string or a list")
 
+    def string_map(self, key: str) -> dict[str, str] | None:
+        """An object of strings; None where it is absent or empty."""
+        entries = self.child(key)
+        return None if entries is None else {name: entries.string(name) or "" for name in entries.object} or None
+
     def rest(self, typed: frozenset[str]) -> Json:
         """What it holds besides the fields that are read one by one; nothing that is null."""
         return {key: value for key, value in self.object.items() if key not in typed and value is not None}
@@ -146,7 +151,8 @@ class Fields:
         """The fault for a word that is none of `known`."""
         place, words = self.place(key), list(known)
         expected = f"{', '.join(words[:-1])} or {words[-1]}"
-        found = repr(str(self.object.get(key))[:_MAX_SHOWN_CHARS])
+        value: Any = self.object.get(key)
+        found = repr(value[:_MAX_SHOWN_CHARS]) if isinstance(value, str) else _name(value)
         return ClientFault(f"{place} must be {expected}, not {found}", code="invalid_value", param=place)
 
     def _reject(self, key: str, expected: type) -> Any:
@@ -158,8 +164,11 @@ class Fields:
 
 def wrong_type(place: str, expected: str, value: Any) -> ClientFault:
     """The fault for a value at `place` that is not `expected`."""
-    found = "null" if value is None else _NAMES[type(value)]
-    return ClientFault(f"{place} must be {expected}, not {found}", code="invalid_type", param=place)
+    return ClientFault(f"{place} must be {expected}, not {_name(value)}", code="invalid_type", param=place)
+
+
+def _name(value: Any) -> str:
+    return "null" if value is None else _NAMES[type(value)]
 
 
 def text_of(holder: Json, key: str) -> str:

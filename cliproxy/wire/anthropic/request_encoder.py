@@ -6,7 +6,7 @@ from cliproxy.wire.anthropic.conversation_encoder import ConversationEncoder, ma
 from cliproxy.wire.anthropic.thinking import Thinking, drop_final_thinking, encode_thinking
 from cliproxy.wire.anthropic.vocabulary import FORMAT, NAME_CHARS, NAME_LIMIT, THINKING_TYPES
 from cliproxy.wire.encoding import Encoding
-from cliproxy.wire.fields import text_of
+from cliproxy.wire.fields import object_of, text_of
 from cliproxy.wire.model import (
     CacheHint,
     Encoded,
@@ -59,23 +59,12 @@ class _Encoder:
         self._body: Json = {"model": encoding.facts.name}
 
     def encoded(self) -> Encoded:
-        messages = ConversationEncoder(self._encoding).messages()
-        tools = self._tools()
-        choice = self._tool_choice(tools)
-        if not tools and (called := _called_names(messages)):
-            # The API refuses calls in the history of a request that declares no tools.
-            tools = [{"name": name, "input_schema": as_object(None)} for name in called]
-            choice = {"type": "none"}
-        thinking = encode_thinking(self._encoding, messages, choice)
+        self._write_system()
+        self._body["messages"] = messages = ConversationEncoder(self._encoding).messages()
+        self._write_tools(messages)
+        thinking = encode_thinking(self._encoding, messages, self._body.get("tool_choice"))
         if not thinking.is_on():
             drop_final_thinking(messages)
-        self._body["max_tokens"] = thinking.max_tokens
-        self._write_system()
-        self._body["messages"] = messages
-        if tools:
-            self._body["tools"] = tools
-        if choice is not None:
-            self._body["tool_choice"] = choice
         self._write_sampling(thinking)
         self._write_reasoning(thinking)
         self._write_output()
@@ -100,7 +89,19 @@ class _Encoder:
 
     # ------------------------------------------------------------ tools
 
-    def _tools(self) -> list[Json]:
+    def _write_tools(self, messages: list[Json]) -> None:
+        tools = self._declarations()
+        choice = self._tool_choice(tools)
+        if not tools and (called := _called_names(messages)):
+            # The API refuses calls in the history of a request that declares no tools.
+            tools = [{"name": name, "input_schema": as_object(None)} for name in called]
+            choice = {"type": "none"}
+        if tools:
+            self._body["tools"] = tools
+        if choice is not None:
+            self._body["tool_choice"] = choice
+
+    def _declarations(self) -> list[Json]:
         tools: list[Json] = []
         names: set[str] = set()
         for tool in self._encoding.allowed_tools():
@@ -187,6 +188,7 @@ class _Encoder:
 
     def _write_sampling(self, thinking: Thinking) -> None:
         sampling = self._request.sampling
+        self._body["max_tokens"] = thinking.max_tokens
         stop = [text for text in sampling.stop or [] if text.strip()]
         if stop:
             self._body["stop_sequences"] = stop
@@ -272,7 +274,7 @@ class _Encoder:
         body = self._body
         fixed: list[Json] = [*body.get("tools", ()), *body.get("system", ())]
         blocks = [*fixed, *(block for message in body["messages"] for block in message["content"])]
-        marks = [block for block in blocks if block.get("cache_control")]
+        marks = [block for block in blocks if object_of(block, "cache_control")]
         if not marks and self._request.cache_key and "cache_control" not in body:
             last = blocks[-1]
             for block in (*fixed[-1:], *(() if last["type"] in THINKING_TYPES else (last,))):

@@ -169,11 +169,11 @@ class _Encoder:
             case "required":
                 return {"mode": "ANY"}
             case "named" | "allowed" if choice.mode == "named" or choice.required:
-                return self._restricted(choice)
+                return self._chosen(choice)
             case _:
                 return {"mode": "AUTO"}
 
-    def _restricted(self, choice: ToolChoice) -> Json | None:
+    def _chosen(self, choice: ToolChoice) -> Json | None:
         declared = {tool.name for tool in self._request.tools if isinstance(tool, Tool)}
         names = [self._names.send(name) for name in choice.names if name in declared]
         if not names:

@@ -57,7 +57,7 @@ def decode_request(body: Json, *, model: str | None = None, stream: bool | None 
         stream=streams,
         include_usage=not streams or bool(options and options.boolean("include_usage")),
         user=fields.string("user") or fields.string("safety_identifier"),
-        metadata=_metadata(fields),
+        metadata=fields.string_map("metadata"),
         service_tier=fields.string("service_tier"),
         cache_key=fields.string("prompt_cache_key"),
         store=fields.boolean("store"),
@@ -277,10 +277,3 @@ def _output(fields: Fields) -> OutputFormat | None:
             )
         case _:
             return None
-
-
-def _metadata(fields: Fields) -> dict[str, str] | None:
-    metadata = fields.child("metadata")
-    if metadata is None:
-        return None
-    return {key: metadata.string(key) or "" for key in metadata.object} or None

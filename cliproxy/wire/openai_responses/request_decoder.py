@@ -64,7 +64,7 @@ def decode_request(body: Json, *, model: str | None = None, stream: bool | None 
         verbosity=text.string("verbosity") if text else None,
         stream=bool(fields.boolean("stream")) if stream is None else stream,
         user=fields.string("user") or fields.string("safety_identifier"),
-        metadata=_metadata(fields),
+        metadata=fields.string_map("metadata"),
         service_tier=fields.string("service_tier"),
         cache_key=fields.string("prompt_cache_key"),
         store=fields.boolean("store"),
@@ -228,10 +228,3 @@ def _output(text: Fields | None) -> OutputFormat | None:
             )
         case _:
             raise format.invalid("type", ("text", "json_object", "json_schema"))
-
-
-def _metadata(fields: Fields) -> dict[str, str] | None:
-    metadata = fields.child("metadata")
-    if metadata is None:
-        return None
-    return {key: metadata.string(key) or "" for key in metadata.object} or None

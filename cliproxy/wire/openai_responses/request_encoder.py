@@ -44,7 +44,7 @@ class _Encoder:
         self._write_tools()
         self._write_sampling()
         self._write_reasoning()
-        self._write_text()
+        self._write_output()
         self._write_settings()
         self._write_account()
         self._write_include(has_own_reasoning=conversation.has_own_reasoning)
@@ -188,7 +188,7 @@ class _Encoder:
         else:
             self._encoding.drop_settings(f"{self._facts.name} has no such setting", reasoning=self._request.reasoning)
 
-    def _write_text(self) -> None:
+    def _write_output(self) -> None:
         """The output's format and verbosity."""
         text = present(verbosity=self._request.verbosity)
         if self._request.output is not None:

@@ -15,6 +15,7 @@ from cliproxy.wire.model import (
     Format,
     Json,
     ModelFacts,
+    Opaque,
     OutputFormat,
     Reasoning,
     ReasoningIntent,
@@ -397,6 +398,13 @@ def test_at_most_four_cache_breakpoints_and_long_ones_first() -> None:
     assert "cache_control" not in sent["tools"][0] and "cache_control" not in sent["system"][0]
     marks = [block["cache_control"] for block in [*sent["system"][1:], *sent["messages"][0]["content"]]]
     assert marks == [{"type": "ephemeral"}] * 4
+
+
+def test_a_mark_that_is_none_is_left_to_the_api() -> None:
+    parts: list[Any] = [Opaque("anthropic", {"type": "new_block", "cache_control": 5}), Text("Q", cache=CacheHint())]
+    request = Request("anthropic", "m", [Turn("user", parts)])
+    content = encode_request(request, BUDGET).body["messages"][0]["content"]
+    assert [block["cache_control"] for block in content] == [5, {"type": "ephemeral"}]
 
 
 def test_a_cache_key_marks_instructions_and_conversation() -> None:
