@@ -30,7 +30,7 @@ MAX_ERROR_BYTES = 1024 * 1024
 
 async def answered(attempt: RunningAttempt, relay: Relay, call: ClientCall) -> Answer:
     """The client's answer to a response. Raises GatewayError while what went wrong can still be an HTTP error."""
-    kind = media_type(attempt.response.headers)
+    kind = media_type(attempt.headers)
     if attempt.response.status >= 300:
         raise await refusal(attempt, relay)
     if call.stream and (kind == EVENT_STREAM or (isinstance(relay, Passing) and not call.sse and kind == JSON)):
@@ -41,14 +41,14 @@ async def answered(attempt: RunningAttempt, relay: Relay, call: ClientCall) -> A
 async def _streamed(attempt: RunningAttempt, relay: Relay, call: ClientCall) -> Answer:
     """A streamed answer. It is committed to only when its first bytes are known: until then a failure raises."""
     try:
-        stream = relay.stream(attempt.response.headers)
+        stream = relay.stream(attempt.headers)
     except GatewayError as error:
         attempt.end(failure=error)
         raise
     slices = _slices(attempt, stream)
     first = await anext(slices, b"")
     if isinstance(relay, Passing):
-        headers = returned(attempt.response.headers)
+        headers = returned(attempt.headers)
     else:
         headers = Headers({"content-type": stream_type(call.sse), "cache-control": "no-cache"})
     return Answer(200, headers, _Begun(first, slices))
@@ -109,12 +109,12 @@ async def _whole(attempt: RunningAttempt, relay: Relay, call: ClientCall, kind: 
     try:
         if kind != JSON and not (kind == EVENT_STREAM and isinstance(relay, Translating)):
             raise UpstreamGarbled(f"the upstream answered {kind or 'without a content-type'} where {JSON} was due")
-        out = relay.whole(body, attempt.response.headers)
+        out = relay.whole(body, attempt.headers)
     except GatewayError as error:
         attempt.end(failure=error)
         raise
     if isinstance(relay, Passing):
-        answer = Answer(200, returned(attempt.response.headers), out)
+        answer = Answer(200, returned(attempt.headers), out)
     else:
         answer = Answer(200, Headers({"content-type": stream_type(call.sse) if call.stream else JSON}), out)
     if relay.is_empty and relay.finish_reason == "stop":

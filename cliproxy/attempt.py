@@ -5,9 +5,10 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from cliproxy.credentials.record import Candidate
-from cliproxy.exchange import Attempt, Exchange, UpstreamRequest
-from cliproxy.providers import prepare
+from cliproxy.exchange import Attempt, Exchange, Headers, UpstreamRequest
+from cliproxy.providers import prepare, reader
 from cliproxy.providers.call import UpstreamCall
+from cliproxy.providers.dialect import AnswerReader
 from cliproxy.secrets import SECRET_HEADERS
 from cliproxy.transport.client import UpstreamResponse
 from cliproxy.wire.errors import GatewayError, UpstreamGarbled
@@ -31,32 +32,49 @@ class Verdict(Protocol):
 
 
 class RunningAttempt:
-    """A response that is being read. Every way of reading it ends the attempt and tells observer and verdict."""
+    """A response that is being read. Every way of reading it ends the attempt and tells observer and verdict.
+
+    What a vendor wraps around the answer is shown on the record and taken off for whoever reads.
+    """
 
     def __init__(
-        self, exchange: Exchange, record: Attempt, response: UpstreamResponse, verdict: Verdict | None
+        self,
+        exchange: Exchange,
+        record: Attempt,
+        response: UpstreamResponse,
+        verdict: Verdict | None,
+        unwrapping: AnswerReader | None = None,
     ) -> None:
         self.record = record
         self.response = response
+        self.headers = _unwrapped(response.headers, unwrapping) if unwrapping else response.headers
+        """Of the answer as it is read here."""
+        self._unwrapping = unwrapping
         self._exchange = exchange
         self._verdict = verdict
         self._keep_bytes = exchange.observer.body_limit_bytes
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The body as it arrives; whoever reads calls `end`. Raises UpstreamFault."""
+        unwrapping = self._unwrapping
         async for chunk in self.response.chunks():
             self._note(chunk)
-            yield chunk
+            if not unwrapping:
+                yield chunk
+            elif out := unwrapping.feed(chunk):
+                yield out
+        if unwrapping and (out := unwrapping.finish()):
+            yield out
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises UpstreamFault, having ended the attempt."""
         try:
             body = await self.response.read(limit_bytes)
+            self._note(body)
+            return self._unwrapping.feed(body) + self._unwrapping.finish() if self._unwrapping else body
         except BaseException as error:
             self.end(failure=error)
             raise
-        self._note(body)
-        return body
 
     def _note(self, chunk: bytes) -> None:
         record = self.record
@@ -128,7 +146,15 @@ async def begin(
         response.close()
         _end(exchange, record, error)
         raise
-    return RunningAttempt(exchange, record, response, verdict)
+    unwrapping = reader(candidate, call, response.headers) if 200 <= response.status < 300 else None
+    return RunningAttempt(exchange, record, response, verdict, unwrapping)
+
+
+def _unwrapped(headers: Headers, unwrapping: AnswerReader) -> Headers:
+    headers = headers.copy()
+    headers.popall("content-length", None)
+    headers["content-type"] = unwrapping.content_type
+    return headers
 
 
 def _end(exchange: Exchange, record: Attempt, failure: BaseException | None) -> None:

@@ -34,6 +34,7 @@ from cliproxy.dispatch import Dispatch, Limits, Trial
 from cliproxy.exchange import Answer, ClientRequest, Exchange, Headers, NoObserver, Observer
 from cliproxy.keepalive import Signs, kept_alive, stream_signs, whole_signs
 from cliproxy.memory import Memory
+from cliproxy.providers import can, dialect_of
 from cliproxy.providers.call import Purpose, UpstreamCall
 from cliproxy.providers.demo import DemoTransport
 from cliproxy.relay import (
@@ -206,17 +207,37 @@ class Gateway:
         """One attempt. Raises GatewayError while what went wrong can still be told as an HTTP error."""
         candidate = trial.candidate
         relay, upstream_call = self._plan(exchange, call, candidate)
-        attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate), trial)
+        session = session_of(exchange.request, call) if candidate.credential.dialect else ""
+        upstream_call.session = session
+        attempt = await self._begun(exchange, candidate, upstream_call, trial)
         if self._lacks_compaction(call, relay, attempt):
             attempt.pass_over("the upstream has no compaction: asked to summarise instead")
             relay, upstream_call = self._translated(exchange, call, candidate)
-            attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate), trial)
+            upstream_call.session = session
+            attempt = await self._begun(exchange, candidate, upstream_call, trial)
         self._pool.note_headroom(candidate, attempt.response.headers)
         answer = await answered(attempt, relay, call)
         answer.headers["x-cliproxy-served-by"] = header_text(f"{candidate.credential.provider}/{candidate.model}")
         if self._config.debug and exchange.dropped:
             answer.headers["x-cliproxy-dropped"] = header_text("; ".join(exchange.dropped))
         return answer
+
+    async def _begun(
+        self, exchange: Exchange, candidate: Candidate, call: UpstreamCall, trial: Trial | None = None
+    ) -> RunningAttempt:
+        """An upstream call under way. Where an account's token is not taken, the same again with a new one."""
+        transport, account = self._transport_of(candidate), candidate.credential.account
+        if account is None:
+            return await begin(exchange, candidate, call, transport, trial)
+        await account.ready()
+        token = account.token
+        attempt = await begin(exchange, candidate, call, transport, trial)
+        refusals = dialect_of(candidate.credential, call.format).token_refusals
+        may_repeat = call.body is None or isinstance(call.body, bytes)
+        if attempt.response.status in refusals and may_repeat and await account.renewed(token):
+            attempt.pass_over("the account's token was not taken: asked again with a new one")
+            attempt = await begin(exchange, candidate, call, transport, trial)
+        return attempt
 
     def _plan(self, exchange: Exchange, call: ClientCall, candidate: Candidate) -> tuple[Relay, UpstreamCall]:
         """How to ask `candidate`: as the client did where it speaks the client's format, else translated."""
@@ -317,11 +338,13 @@ class Gateway:
     async def _count(self, exchange: Exchange, call: ClientCall, trial: Trial) -> Answer:
         """One attempt at counting; an upstream without a counter is spared it."""
         candidate = trial.candidate
-        upstream_call = count_call(call, candidate, forwarded(exchange.request.headers))
+        upstream_call = None
+        if can(candidate, Purpose.COUNT_TOKENS):
+            upstream_call = count_call(call, candidate, forwarded(exchange.request.headers))
         if upstream_call is None:
             trial.abandoned()
             return json_answer(200, *call.count_answer(None))
-        attempt = await begin(exchange, candidate, upstream_call, self._transport_of(candidate), trial)
+        attempt = await self._begun(exchange, candidate, upstream_call, trial)
         if attempt.response.status >= 300:
             raise await refusal(attempt, Passing(upstream_call.format))
         body = await attempt.read(MAX_ERROR_BYTES)
@@ -333,7 +356,7 @@ class Gateway:
     async def _native(self, exchange: Exchange, route: Route) -> Answer:
         """Pass a call on to an upstream of its own format. Held bodies may name a model, streamed ones are not read."""
         request = exchange.request
-        candidates = self._catalogue.speaking(route.formats)
+        candidates = tuple(c for c in self._catalogue.speaking(route.formats) if can(c, Purpose.NATIVE))
         if key := exchange.key:
             self._limits.check(key)
             allowed = tuple(c for c in candidates if self._limits.allows_provider(key, c.credential.provider))
@@ -370,7 +393,7 @@ class Gateway:
             body or None,
             action=route.action,
         )
-        attempt = await begin(exchange, candidate, call, self._transport_of(candidate))
+        attempt = await self._begun(exchange, candidate, call)
         answer_headers = returned(attempt.response.headers)
         if length := attempt.response.headers.get("content-length"):
             answer_headers["content-length"] = length

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from cliproxy.config.schema import ErrorRule
 from cliproxy.secrets import mask
@@ -26,6 +27,33 @@ class OfferedModel:
     thinking: ThinkingFacts | None = None
     """In place of what the registry says."""
     input_modalities: tuple[str, ...] | None = None
+
+
+class Account(Protocol):
+    """The login behind a credential. The credential stays while the tokens of its account change."""
+
+    id: str
+    """Of the login, whatever its tokens: where it is kept."""
+    label: str
+    """What people see: e-mail address or the like, never a token."""
+
+    @property
+    def token(self) -> str:
+        """What is shown to the upstream now: an access token or an API key."""
+        ...
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """What its auth file says now, in snake case; holds secrets."""
+        ...
+
+    async def ready(self) -> None:
+        """Have a token that is good for now. Raises UpstreamRefused (401) where that takes the user."""
+        ...
+
+    async def renewed(self, refused: str) -> bool:
+        """Whether there is another token now than `refused`, which the upstream did not take."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +88,26 @@ class Credential:
     """Its upstream is asked for streams even where the client wants a whole answer."""
     convert_from: tuple[Format, ...] | None = None
     """Client formats that may be translated for it; None: all."""
+    dialect: str = ""
+    """Whose way of calling its upstream takes (see `cliproxy.providers`); empty: the plain API of the format."""
+    account: Account | None = field(default=None, repr=False)
+    """The login that gives its tokens; None: `secret` is all there is."""
     id: str = field(init=False)
     """A hash of what it is, so that state about it survives a change of its place in the config."""
 
     def __post_init__(self) -> None:
-        identity = "\0".join(
-            (
-                self.provider,
-                self.base_url,
-                self.secret,
-                self.proxy_url,
-                self.prefix,
-                repr(sorted(self.headers.items())),
+        identity = (
+            self.account.id
+            if self.account
+            else "\0".join(
+                (
+                    self.provider,
+                    self.base_url,
+                    self.secret,
+                    self.proxy_url,
+                    self.prefix,
+                    repr(sorted(self.headers.items())),
+                )
             )
         )
         digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
@@ -79,8 +115,13 @@ class Credential:
 
     @property
     def label(self) -> str:
-        """`claude sk-a…#1f3a9c`: provider and masked secret."""
-        return f"{self.provider} {mask(self.secret)}".rstrip()
+        """`claude sk-a…#1f3a9c`: provider and masked secret, or the name of the account."""
+        return f"{self.provider} {self.account.label if self.account else mask(self.secret)}".rstrip()
+
+    @property
+    def bearer(self) -> str:
+        """What the upstream is shown now: the account's token, or the secret."""
+        return self.account.token if self.account else self.secret
 
     def serves(self, client: Format) -> bool:
         """Whether clients of a format may use it: those of its own formats, and those that may be translated."""

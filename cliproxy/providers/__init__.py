@@ -1,19 +1,39 @@
-"""How each upstream is addressed: URL and headers of a call, by wire format and provider.
+"""How each upstream is addressed: URL, headers and body of a call, by wire format and vendor.
 
-`prepare` turns a candidate and a body into an HTTP request; the bodies themselves are `cliproxy.wire`'s.
+`prepare` turns a candidate and a body in one of the four formats into an HTTP request, `reader` says how to read the
+answer; the formats themselves are `cliproxy.wire`'s. `VENDORS` are those whose accounts can be used.
 """
 
-from cliproxy.credentials.record import Candidate
+from cliproxy.credentials.record import Candidate, Credential
 from cliproxy.exchange import Headers, UpstreamRequest
-from cliproxy.providers import claude, gemini, openai
-from cliproxy.providers.call import UpstreamCall
+from cliproxy.providers.call import Purpose, UpstreamCall
+from cliproxy.providers.claude import Anthropic
+from cliproxy.providers.dialect import AnswerReader, Dialect
+from cliproxy.providers.gemini import Gemini
+from cliproxy.providers.openai import OpenAI
+from cliproxy.providers.vendor import Vendor
+from cliproxy.wire.model import Format
 
-_ADDRESSING = {
-    "openai-chat": openai.address,
-    "openai-responses": openai.address,
-    "anthropic": claude.address,
-    "gemini": gemini.address,
+VENDORS: dict[str, Vendor] = {vendor.name: vendor for vendor in ()}
+
+_OPENAI = OpenAI()
+_PLAIN: dict[str, Dialect] = {
+    "openai-chat": _OPENAI,
+    "openai-responses": _OPENAI,
+    "anthropic": Anthropic(),
+    "gemini": Gemini(),
 }
+
+
+def dialect_of(credential: Credential, format_: Format) -> Dialect:
+    """The vendor's own for its accounts, else that of the plain API of a format."""
+    return VENDORS[credential.dialect].dialect if credential.dialect else _PLAIN[format_]
+
+
+def can(candidate: Candidate, purpose: Purpose) -> bool:
+    """Whether a candidate's upstream can be asked for something."""
+    credential = candidate.credential
+    return purpose in dialect_of(credential, credential.formats[0]).purposes
 
 
 def prepare(candidate: Candidate, call: UpstreamCall, client_headers: Headers) -> UpstreamRequest:
@@ -22,10 +42,16 @@ def prepare(candidate: Candidate, call: UpstreamCall, client_headers: Headers) -
     client_headers: the client's, for `$Name` values of the credential's `headers`.
     """
     credential = candidate.credential
-    url, headers = _ADDRESSING[call.format](credential, candidate.model, call)
+    request = dialect_of(credential, call.format).request(candidate, call)
     for name, value in credential.headers.items():
-        _apply(headers, name, value, client_headers)
-    return UpstreamRequest(call.method, url, headers, call.body, credential.proxy_url or None)
+        _apply(request.headers, name, value, client_headers)
+    request.proxy_url = credential.proxy_url or None
+    return request
+
+
+def reader(candidate: Candidate, call: UpstreamCall, headers: Headers) -> AnswerReader | None:
+    """How to read a successful answer with these headers; None: it is in the call's format as it is."""
+    return dialect_of(candidate.credential, call.format).reader(candidate, call, headers)
 
 
 def _apply(headers: Headers, name: str, value: str | None, client_headers: Headers) -> None:

@@ -32,6 +32,8 @@ class UpstreamCall:
     stream: bool = False
     action: str = ""
     """Gemini's method, where the client said one."""
+    session: str = ""
+    """Tells the conversation from others, for upstreams that cache by it; empty: unknown."""
 
 
 def join(base_url: str, path: str, query: str = "") -> str:

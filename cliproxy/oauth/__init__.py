@@ -1,0 +1,1 @@
+"""Logging in and staying logged in: OAuth flows as such, without any vendor's own facts."""
