@@ -7,7 +7,7 @@
 `Gateway.handle` and `Gateway._generate` read like that picture; each step is a call into the module that owns it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ from cliproxy.counting import count_call, counted
 from cliproxy.credentials.from_config import credentials_of
 from cliproxy.credentials.outcome import TRANSIENT_S
 from cliproxy.credentials.pool import Ask
-from cliproxy.credentials.record import Candidate, Group, grouped
+from cliproxy.credentials.record import Candidate, Credential, Group, grouped
 from cliproxy.dispatch import Dispatch, Limits, Trial
 from cliproxy.exchange import Answer, ClientRequest, Exchange, Headers, NoObserver, Observer
 from cliproxy.keepalive import Signs, kept_alive, stream_signs, whole_signs
@@ -59,6 +59,9 @@ from cliproxy.wire.model import Format, Request
 from cliproxy.wire.translation import COMPLETIONS, AnswerShape, Translation
 from cliproxy.wire.unsealing import without_sealed
 
+GEMINI_PATIENCE_S = 50.0
+"""How long a streaming Gemini client is left without headers: Gemini CLI gives up after 65 s."""
+
 AttemptOn = Callable[[Exchange, ClientCall, Trial], Awaitable[Answer]]
 
 
@@ -71,8 +74,9 @@ class Gateway:
         transport: HttpTransport,
         memory: Memory | None = None,
         registry: Registry | None = None,
+        accounts: Sequence[Credential] = (),
     ) -> None:
-        """memory: that of the configuration before."""
+        """memory: that of the configuration before. accounts: credentials beside those of the config."""
         self._config = config
         self._transport = transport
         self._demo = DemoTransport()
@@ -87,7 +91,9 @@ class Gateway:
         self._payload = PayloadRules(config.payload)
         self._access = Access(config.api_keys)
         self._catalogue = Catalogue(
-            credentials_of(config), registry or builtin_registry(), force_prefix=config.force_model_prefix
+            [*credentials_of(config), *accounts],
+            registry or builtin_registry(),
+            force_prefix=config.force_model_prefix,
         )
         self._operations: dict[Operation, Callable[[Exchange, Route], Awaitable[Answer]]] = {
             Operation.GENERATE: self._generate,
@@ -146,6 +152,8 @@ class Gateway:
         format_, config = call.route.format, self._config
         if call.stream:
             interval_s = config.streaming.keepalive_seconds
+            if format_ == "gemini" and interval_s <= 0:
+                interval_s = GEMINI_PATIENCE_S
             return stream_signs(format_, interval_s, sse=call.sse) if interval_s > 0 else None
         interval_s = config.nonstream_keepalive_interval
         return whole_signs(format_, interval_s) if interval_s > 0 else None

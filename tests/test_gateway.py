@@ -160,7 +160,9 @@ async def test_the_same_format_passes_bytes(site: Site, format: Format, stream: 
     assert received.query == asked.query
     assert received.json == {**json.loads(spaced), **({"model": "upstream-model"} if format != "gemini" else {})}
     assert b'{ "x":[1.0, 1e2, "\\u00e9"] }' in received.body
-    for name, value in (("x-client", "2"), ("anthropic-beta", "b"), ("accept-encoding", "br")):
+    # Headers may go to a streaming Gemini client before the upstream's, so they cannot promise a compression.
+    encoding = "identity" if format == "gemini" and stream else "br"
+    for name, value in (("x-client", "2"), ("anthropic-beta", "b"), ("accept-encoding", encoding)):
         assert received.headers[name] == value
     if format == "gemini":
         assert received.path == f"/v1beta/models/upstream-model:{'streamGenerate' if stream else 'generate'}Content"

@@ -110,6 +110,18 @@ async def test_a_gemini_client_gets_its_headers_and_nothing_more_until_the_answe
     assert vendors.read("gemini", raw, stream=True).text == "hello from upstream"
 
 
+async def test_a_gemini_client_gets_its_headers_in_time_even_without_keep_alives(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gemini CLI gives up on a request whose headers take 65 s."""
+    monkeypatch.setattr("cliproxy.gateway.GEMINI_PATIENCE_S", SHORT_S)
+    gate = asyncio.Event()
+    await site.upstream("gemini", replace(native.text("gemini", stream=True), gate=gate))
+    body = await waiting(site.over(site.config()), "gemini", stream=True)
+    gate.set()
+    assert vendors.read("gemini", await rest(body), stream=True).text == "hello from upstream"
+
+
 async def test_a_gemini_clients_json_array_may_begin_with_line_ends(site: Site) -> None:
     gate = asyncio.Event()
     await site.upstream("anthropic", replace(native.text("anthropic", stream=True), gate=gate))

@@ -160,6 +160,12 @@ class Cooldowns:
         if not states:
             del self._states[credential_id]
 
+    def forgive(self, credential_id: str) -> None:
+        """End the cooldowns for which the credential itself was to blame: it has another token or login now."""
+        states = self._states.pop(credential_id, {})
+        if left := {model: state for model, state in states.items() if state.reason != "credential"}:
+            self._states[credential_id] = left
+
     def clear(self, credential_id: str | None = None) -> list[str]:
         """Forget the cooldowns of a credential, or all. Returns the models that were sidelined."""
         ids = list(self._states) if credential_id is None else [credential_id]

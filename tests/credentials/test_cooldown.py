@@ -265,3 +265,17 @@ def test_what_is_known_better_stays(cooldowns: Asked) -> None:
     cooldowns.fails(seconds=90.0)
     cooldowns.load(saved)
     assert cooldowns.left_s() == 90
+
+
+def test_a_new_login_ends_what_the_old_one_was_blamed_for():
+    asked = Asked()
+    asked.fails("m", seconds=1800, reason="credential")
+    asked.fails("n", seconds=1800, reason="quota")
+    asked.forgive("a")
+    assert asked.is_ready("a", "m")
+    assert not asked.is_ready("a", "n")
+    asked.clear("a")
+    asked.fails("m", seconds=1800, reason="credential")
+    asked.forgive("a")
+    asked.forgive("unknown")
+    assert asked.dump() == []

@@ -7,6 +7,7 @@ from cliproxy.wire.fold import unfold
 from cliproxy.wire.json import dumps
 from cliproxy.wire.model import (
     Answer,
+    Carrier,
     Cited,
     Delta,
     Event,
@@ -87,6 +88,8 @@ class AnswerEncoder(StreamEncoder):
         self._output = Output(self._out)
         self._open: dict[int, TextWriter | CallWriter | ReasoningWriter] = {}
         self._message: Message | None = None
+        self._tokens: dict[int, Carrier] = {}
+        """Of calls that are still open, by the call's index."""
         self._searches: dict[str, SearchWriter] = {}
         self.response: Json = {}
         """The response object as last sent."""
@@ -142,6 +145,9 @@ class AnswerEncoder(StreamEncoder):
         writer = self._open.get(event.index)
         if isinstance(writer, ReasoningWriter):
             writer.carrier = event.carrier
+        elif isinstance(writer, CallWriter):
+            # Clients keep items in the order in which they are done.
+            self._tokens[event.index] = event.carrier
         elif writer is not None:
             self._leave_message()
             write_token(self._output, event.carrier, writer.token_place)
@@ -155,11 +161,12 @@ class AnswerEncoder(StreamEncoder):
         writer = self._open.pop(event.index, None)
         if writer is not None:
             writer.end()
+            if carrier := self._tokens.pop(event.index, None):
+                write_token(self._output, carrier, writer.token_place)
 
     def _finish(self, event: Finish) -> None:
-        for writer in self._open.values():
-            writer.end()
-        self._open.clear()
+        for index in list(self._open):
+            self._part_end(PartEnd(index))
         self._leave_message()
         for search in self._searches.values():
             search.end()

@@ -294,6 +294,16 @@ def test_a_token_of_a_call_travels_in_an_item_after_it() -> None:
     assert request.turns[0].parts == [ToolCall("c1", "f", "{}", carrier=signed), ToolCall("c2", "g", "{}")]
 
 
+def test_the_token_of_a_call_is_done_after_the_call() -> None:
+    """Codex keeps the items in the order in which each is done, not in that of the last response."""
+    events = [PartStart(0, ToolCall("c1", "f", "{}", carrier=Carrier("gemini", "signature", "SIG"))), Finish("tool")]
+    done = [event["item"] for event in stream_events(_encoded(events)) if event["type"] == "response.output_item.done"]
+    assert [item["type"] for item in done] == ["function_call", "reasoning"]
+    (turn,) = decode_request({"model": "m", "input": done}).turns
+    assert isinstance(turn.parts[0], ToolCall)
+    assert turn.parts[0].carrier == Carrier("gemini", "signature", "SIG")
+
+
 def test_a_token_of_a_text_goes_back_to_that_text() -> None:
     signed = Carrier("gemini", "signature", "SIG")
     output = _last(_encoded(unfold(_answer(Text("a", carrier=signed), Text("b")))))["output"]
