@@ -21,8 +21,11 @@ class Registration:
     redirect_path: str = "/callback"
     scopes: tuple[str, ...] = ()
     authorize_params: Mapping[str, str] = field(default_factory=dict)
-    """Further parameters of the authorization URL."""
+    """Further parameters of the authorization URL; `{redirect_uri}` in a value stands for ours."""
     pkce: bool = True
+    """Browser logins are bound to us with PKCE."""
+    device_pkce: bool = False
+    """Device codes are too; RFC 8628 does not have it, and only few servers know it."""
     token_body: Literal["form", "json"] = "form"
     """How the token endpoint takes its parameters."""
     refresh_scopes: bool = False
