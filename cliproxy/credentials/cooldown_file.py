@@ -4,15 +4,13 @@ Reads and writes the file; when to do so is the caller's. State that is lost cos
 nothing that is wrong with the file is more than a warning.
 """
 
-import contextlib
 import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from cliproxy.credentials.atomic_write import write_atomically
 from cliproxy.credentials.cooldown import SavedCooldown
 
 FILE_NAME = "cliproxy.cooldowns"
@@ -42,18 +40,6 @@ def save(path: Path, cooldowns: Sequence[SavedCooldown]) -> None:
     """Replace the file at once, readable by its owner only; the directory is made where it is missing."""
     data = msgspec.json.format(msgspec.json.encode(_Document(list(cooldowns))))
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Made with mode 0600.
-        descriptor, written = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(written).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(written).unlink()
-            raise
+        write_atomically(path, data)
     except OSError as error:
         logger.warning(f"{path}: the cooldowns cannot be saved: {error.strerror}")

@@ -2,13 +2,26 @@
 
 from collections.abc import Iterator
 
-from cliproxy.config.schema import CompatModel, Config, KeyedUpstream, Model, OpenAICompatibility, Upstream
+from cliproxy.config.schema import (
+    CodexKey,
+    CompatModel,
+    Config,
+    KeyedUpstream,
+    Model,
+    OpenAICompatibility,
+    Upstream,
+    XaiKey,
+)
 from cliproxy.credentials.record import Credential, OfferedModel
 from cliproxy.wire.model import EFFORTS, FORMATS, Format, ThinkingFacts
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 GEMINI_URL = "https://generativelanguage.googleapis.com"
+VERTEX_URL = "https://aiplatform.googleapis.com"
 DEMO_URL = "demo://in-process"
+
+_WITH_A_DIALECT = frozenset({"vertex", "xai"})
+"""Vendors whose keys, too, are used by their own dialect."""
 
 
 def credentials_of(config: Config) -> list[Credential]:
@@ -27,6 +40,8 @@ def _keyed(config: Config) -> Iterator[Credential]:
         ("gemini", "gemini", GEMINI_URL, config.gemini_api_key),
         ("codex", "openai-responses", "", config.codex_api_key),
         ("claude", "anthropic", ANTHROPIC_URL, config.claude_api_key),
+        ("vertex", "gemini", VERTEX_URL, config.vertex_api_key),
+        ("xai", "openai-responses", "", config.xai_api_key),
     )
     for provider, format_, default_url, entries in sections:
         for entry in entries:
@@ -43,6 +58,7 @@ def _keyed(config: Config) -> Iterator[Credential]:
                 models=tuple(map(_offered, entry.models)),
                 weight=entry.weight,
                 proxy_url=entry.proxy_url,
+                dialect=provider if provider in _WITH_A_DIALECT else "",
             )
 
 
@@ -61,6 +77,7 @@ def _compatible(config: Config) -> Iterator[Credential]:
                 models=tuple(map(_offered, entry.models)),
                 weight=key.weight if key else 1,
                 proxy_url=(key.proxy_url if key else "") or entry.proxy_url,
+                dialect=entry.dialect or "",
             )
 
 
@@ -75,6 +92,7 @@ def _credential(
     models: tuple[OfferedModel, ...],
     weight: int,
     proxy_url: str,
+    dialect: str = "",
 ) -> Credential:
     return Credential(
         provider,
@@ -95,6 +113,8 @@ def _credential(
         # Codex upstreams answer streams for certain and whole bodies only sometimes; CLIProxyAPI asks them likewise.
         streams_only=provider == "codex",
         convert_from=entry.convert_from,
+        dialect=dialect,
+        websockets=isinstance(entry, CodexKey | XaiKey) and entry.websockets,
     )
 
 

@@ -8,9 +8,11 @@ One table in one place. `judge` goes through it from the top; the first row that
 | no connection | transient | backoff | yes |
 | cut off before its end | transient | none | yes |
 | too slow, garbled, empty | transient | transient cooldown | yes |
+| GLM's numbers of accounts, models and too long prompts | as in the rows of these | | |
 | Cloudflare's challenge page | transient | backoff, 10 s at least | yes |
 | 400, 401 `invalid_grant` | credential | 30 min, all models | yes |
 | 400, 403 that speak of the key, its account or its place | credential | 30 min, all models | yes |
+| 400, 403 of an account that only its vendor's own tool may use | credential | none | yes |
 | 402 | credential | 30 min | yes |
 | 429 of Claude's fast mode, an extra of the request | request | none | no |
 | 429, or a quota's words in another status | quota | hint, else backoff; all models where the account's | yes |
@@ -28,7 +30,7 @@ With `disable-cooling` only rules sideline. A failed token count says little abo
 own faults and its quota count.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -57,18 +59,26 @@ REQUEST_CODES = frozenset(
 REQUEST_KINDS = frozenset({"invalid_request", "invalid_request_error", "bad_request_error", "invalid_prompt"})
 """Some vendors give these to refused keys and unknown models too, so they count only where no status says more."""
 
-_ACCOUNT_QUOTAS = ("usage_limit_reached", "insufficient_quota", "free-usage-exhausted")
+_ACCOUNT_QUOTAS = (
+    "usage_limit_reached", "insufficient_quota", "free-usage-exhausted", "free allocated quota exceeded",
+    "you've reached your", "you've reached kimi", "limit will reset at", "限额将在", "monthly_request_count",
+)  # fmt: skip
 _QUOTAS = (*_ACCOUNT_QUOTAS, "quota_exceeded", "model is at capacity")
 _KEY_WORDS = (
     "api key not valid", "api_key_invalid", "api key expired", "credit balance is too low", "bad-credentials",
-    "billing_hard_limit_reached", "organization has been disabled", "user location is not supported",
+    "billing_hard_limit_reached", "organization has been disabled", "user location is not supported", "arrearage",
+    "bearer token included in the request is invalid", "temporarily_suspended",
 )  # fmt: skip
+_TOOL_WORDS = ("only authorized for use with claude code", "only available for coding agents")
 _MODEL_WORDS = (
     "model_not_supported", "model not supported", "model is not supported", "is not supported for this model",
     "unsupported model", "does not support this model", "model_not_found", "not available for your",
+    "invalid_model_id",
 )  # fmt: skip
 _CONTEXT_CODES = frozenset({"context_length_exceeded", "context_too_large"})
-_CONTEXT_WORDS = ("maximum context length", "prompt is too long", "input token count", "context window")
+_CONTEXT_WORDS = (
+    "maximum context length", "prompt is too long", "input token count", "context window", "input is too long",
+)  # fmt: skip
 _LOST_ITEM_WORDS = ("not persisted", "item with id")
 _CHALLENGE_WORDS = (b"just a moment", b"cf-chl", b"cloudflare", b"attention required")
 
@@ -107,9 +117,20 @@ _CONTEXT = Outcome("context", tries_next=False, sidelines=False)
 _MODEL = Outcome("model", tries_next=True, sidelines=True, seconds=TWELVE_HOURS_S)
 _CREDENTIAL = Outcome("credential", tries_next=True, sidelines=True, seconds=HALF_HOUR_S)
 _ACCOUNT = replace(_CREDENTIAL, all_models=True)
+_TOOLS_OWN = Outcome("credential", tries_next=True, sidelines=False)
 _BACKOFF = Outcome("transient", tries_next=True, sidelines=True)
 _CHALLENGE = replace(_BACKOFF, at_least_s=CHALLENGE_S)
 _CUT = replace(_BACKOFF, sidelines=False)
+
+_GLM_NUMBERS: Mapping[str, Outcome] = {
+    # Inactive, unknown, locked, in arrears, misused; plan expired, plan misused.
+    **dict.fromkeys(("1110", "1111", "1112", "1113", "1121", "1309", "1313"), _ACCOUNT),
+    # No such model, not in this plan.
+    **dict.fromkeys(("1211", "1311"), _MODEL),
+    "1261": _CONTEXT,
+}
+"""The codes of its errors; the status is 429 with most of them."""
+_GLM_RATES = frozenset({"1302", "1303", "1304", "1305", "1308", "1310", "1312"})
 
 
 def judge(error: GatewayError, terms: Terms, now_s: float, *, counting: bool = False) -> Outcome:
@@ -159,7 +180,8 @@ def _by_table(error: GatewayError, terms: Terms, now_s: float) -> Outcome:
         return _CUT
     if isinstance(error, UpstreamRefused):
         words = " ".join(filter(None, (error.code, error.kind, error.message))).lower()
-        found = _by_words(error, words, terms, now_s) or _by_status(error, words)
+        number = _GLM_NUMBERS.get(error.code or "") or _GLM_NUMBERS.get(error.kind or "")
+        found = number or _by_words(error, words, terms, now_s) or _by_status(error, words)
         if found:
             return found
     return Outcome("transient", tries_next=True, sidelines=True, seconds=terms.transient_s)
@@ -174,11 +196,13 @@ def _by_words(error: UpstreamRefused, words: str, terms: Terms, now_s: float) ->
         return _ACCOUNT
     if status in (400, 403) and any(text in words for text in _KEY_WORDS):
         return _ACCOUNT
+    if status in (400, 403) and any(text in words for text in _TOOL_WORDS):
+        return _TOOLS_OWN
     if status == 402:
         return _CREDENTIAL
     if status == 429 and "fast mode" in words:
         return _REQUEST
-    if status == 429 or (status not in _SPOKEN_FOR and any(text in words for text in _QUOTAS)):
+    if _is_quota(status, codes, words):
         return _quota(error, words, terms, now_s)
     if not codes.isdisjoint(_CONTEXT_CODES):
         return _CONTEXT
@@ -200,6 +224,12 @@ def _by_status(error: UpstreamRefused, words: str) -> Outcome | None:
         case status:
             is_request = status in REQUEST_STATUSES or not REQUEST_KINDS.isdisjoint({error.code, error.kind})
             return _REQUEST if is_request else None
+
+
+def _is_quota(status: int, codes: Set[str | None], words: str) -> bool:
+    if status == 429 or not codes.isdisjoint(_GLM_RATES):
+        return True
+    return status not in _SPOKEN_FOR and any(text in words for text in _QUOTAS)
 
 
 def _quota(error: UpstreamRefused, words: str, terms: Terms, now_s: float) -> Outcome:

@@ -34,8 +34,11 @@ class Account(Protocol):
 
     id: str
     """Of the login, whatever its tokens: where it is kept."""
-    label: str
-    """What people see: e-mail address or the like, never a token."""
+
+    @property
+    def label(self) -> str:
+        """What people see: e-mail address or the like, never a token."""
+        ...
 
     @property
     def token(self) -> str:
@@ -90,6 +93,8 @@ class Credential:
     """Client formats that may be translated for it; None: all."""
     dialect: str = ""
     """Whose way of calling its upstream takes (see `cliproxy.providers`); empty: the plain API of the format."""
+    websockets: bool = False
+    """Its upstream also takes requests over a WebSocket."""
     account: Account | None = field(default=None, repr=False)
     """The login that gives its tokens; None: `secret` is all there is."""
     id: str = field(init=False)

@@ -52,6 +52,16 @@ openai-compatibility:
     assert (model.name, model.upstream, model.force_mapping) == ("small", "big", True)
 
 
+def test_a_compatible_upstream_may_speak_another_format_and_have_a_vendors_rules() -> None:
+    claude, kimi = credentials("""
+openai-compatibility:
+  - {name: custom, base-url: "http://c.test", wire: anthropic, models: [{name: m}]}
+  - {name: moonshot, base-url: "http://m.test/v1", dialect: kimi, models: [{name: m}]}
+""")
+    assert (claude.formats, claude.dialect) == (("anthropic",), "")
+    assert (kimi.formats, kimi.dialect) == (("openai-chat",), "kimi")
+
+
 def test_a_compatible_upstream_needs_no_key() -> None:
     (one,) = credentials('openai-compatibility: [{name: local, base-url: "http://l.test", models: [{name: m}]}]')
     assert (one.secret, one.label) == ("", "local")

@@ -148,6 +148,37 @@ BEYOND: dict[str, tuple[GatewayError, Outcome]] = {
         refused(429, headers={"anthropic-ratelimit-unified-7d_oi-status": "rejected",
                               "anthropic-ratelimit-unified-7d_oi-reset": str(int(NOW_S) + 90)}),
         sidelined("quota", 90.0)),
+    "claude: an account that only Claude Code may use": (
+        refused(400, "This credential is only authorized for use with Claude Code and cannot be used for other API "
+                     "requests.", kind="invalid_request_error"),
+        Outcome("credential", tries_next=True, sidelines=False)),
+    "kimi: a tool that it does not serve": (
+        refused(403, "Kimi For Coding is currently only available for Coding Agents such as Kimi CLI.",
+                kind="access_terminated_error"),
+        Outcome("credential", tries_next=True, sidelines=False)),
+    "kimi: a used-up subscription is a 429": (
+        refused(403, "You've reached your weekly (7-day) usage limit. Your quota will reset when the window ends.",
+                kind="access_terminated_error"),
+        sidelined("quota", None, all_models=True)),
+    "qwen: a used-up free quota is a 429": (
+        refused(403, "Free allocated quota exceeded."), sidelined("quota", None, all_models=True)),
+    "qwen: arrears": (
+        refused(400, "Access denied, please make sure your account is in good standing.", code="Arrearage"),
+        sidelined("credential", HALF_HOUR_S, all_models=True)),
+    "glm: arrears": (
+        refused(429, "Insufficient balance or no resource package. Please recharge.", code="1113"),
+        sidelined("credential", HALF_HOUR_S, all_models=True)),
+    "glm: arrears, in anthropic's format": (
+        refused(429, "Insufficient balance", kind="1113"), sidelined("credential", HALF_HOUR_S, all_models=True)),
+    "glm: a model that is not in the plan": (refused(429, code="1311"), sidelined("model", TWELVE_HOURS_S)),
+    "glm: an unknown model": (refused(400, code="1211"), sidelined("model", TWELVE_HOURS_S)),
+    "glm: too long a prompt": (
+        refused(400, code="1261"), Outcome("context", tries_next=False, sidelines=False)),
+    "glm: too many at once, told in a stream": (refused(502, code="1302"), sidelined("quota", None)),
+    "glm: a plan that is used up until a time": (
+        refused(429, "Usage limit reached for 5 hour. Your limit will reset at 2026-09-09 05:38:28", code="1308",
+                retry_after_s=77.0),
+        sidelined("quota", 77.0, all_models=True)),
     "claude: fast mode's credits are the request's": (refused(429, "Extra usage is required for fast mode"), REQUEST),
 }  # fmt: skip
 
