@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cliproxy.credentials.record import Credential, OfferedModel
 from cliproxy.routing import catalogue as module
 from cliproxy.routing.catalogue import Catalogue, Resolution
+from cliproxy.routing.found import FoundList, FoundModel
 from cliproxy.routing.registry import RegisteredModel, Registry, builtin_registry
 from cliproxy.wire.errors import ClientFault
 from cliproxy.wire.model import FORMATS, Format, ModelFacts, ReasoningIntent, ThinkingFacts
@@ -346,3 +347,77 @@ def test_every_name_that_is_listed_can_be_asked_for() -> None:
     assert len(among.listed()) > 20
     for model in among.listed():
         assert found(among, model.name)
+
+
+# ---------------------------------------------------------------- other ways to call a model
+
+
+def test_openai_is_another_name_for_codex() -> None:
+    among = catalogue(credential("codex", "gpt-9"), credential("router", "openai/gpt-9-mini"))
+    assert found(among, "openai/gpt-9") == [("codex", "gpt-9")]
+    assert found(among, "openai:gpt-9") == [("codex", "gpt-9")]
+    assert found(among, "openai/new") == [("codex", "new")]
+    assert found(among, "openai/gpt-9-mini") == [("router", "openai/gpt-9-mini")]
+    assert found(among, "openai") == []
+
+
+def test_a_provider_that_is_called_openai_keeps_its_name() -> None:
+    among = catalogue(credential("codex", "gpt-9"), credential("openai", "gpt-9"))
+    assert found(among, "openai/gpt-9") == [("openai", "gpt-9")]
+    assert found(catalogue(credential("two", "m")), "openai/gpt-9") == []
+
+
+@pytest.mark.parametrize("name", ["codex/high/gpt-9", "openai/high/gpt-9", "codex/gpt-9(high)"])
+def test_a_level_may_stand_in_the_name(name: str) -> None:
+    resolution = catalogue(credential("codex", "gpt-9")).resolve(name, "openai-chat")
+    assert served(resolution) == [("codex", "gpt-9")]
+    assert resolution.reasoning == ReasoningIntent(effort="high")
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"),
+    [("codex/medium/gpt-9", "low, high"), ("codex/ultra/gpt-9", "low, high"), ("openai/max/gpt-9", "low, high"), ("antigravity/high/opus-9", "none")],
+)  # fmt: skip
+def test_a_level_that_the_model_does_not_take_is_refused(name: str, takes: str) -> None:
+    among = catalogue(credential("codex", "gpt-9"), credential("antigravity", "opus-9"))
+    with pytest.raises(ClientFault, match=f"it takes {takes}") as caught:
+        among.resolve(name, "openai-chat")
+    assert (caught.value.status, caught.value.code) == (400, "unsupported_reasoning_effort")
+
+
+@pytest.mark.parametrize("name", ["codex/medium/unheard-of", "codex/org/unheard-of", "codex/ultra/unheard-of"])
+def test_nothing_is_refused_for_a_model_of_which_nothing_is_known(name: str) -> None:
+    assert found(catalogue(credential("codex", "gpt-9")), name)
+
+
+def test_the_names_that_claude_code_is_shown_mean_the_models() -> None:
+    among = catalogue(credential("one", "m", "claude-code/own"))
+    assert among.meant("claude-code/m") == "m"
+    assert among.meant("claude-code/one/m(high)") == "one/m(high)"
+    assert among.meant("claude-code/own") == "claude-code/own"
+    assert among.meant("m") == "m"
+
+
+@pytest.mark.parametrize(("name", "is_offered"), [("m", True), ("m(high)", True), ("one/new", True), ("new", False), ("new(high)", False)])  # fmt: skip
+def test_what_is_offered(name: str, is_offered: bool) -> None:
+    assert catalogue(credential("one", "m")).offers(name) is is_offered
+
+
+def test_a_model_has_the_facts_of_its_provider() -> None:
+    smaller = ModelFacts("gpt-9", context_tokens=10, known=True)
+    registry = Registry([RegisteredModel("gpt-9", "", "GPT-9", KNOWN), RegisteredModel("gpt-9", "small", "GPT-9", smaller)])  # fmt: skip
+    among = Catalogue([credential("small", "gpt-9"), credential("other", "gpt-9")], registry)
+    facts = [c.facts for group in among.resolve("gpt-9", "openai-chat").groups for c in group.candidates]
+    assert [one.context_tokens for one in facts] == [10, 8000]
+    [named] = among.resolve("small/gpt-9", "openai-chat").groups[0].candidates
+    assert named.facts.context_tokens == 10
+
+
+def test_a_key_offers_what_its_own_upstream_was_found_to_offer() -> None:
+    said = FoundList("claude", (FoundModel("opus-10"),), "https://claude.test/v1")
+    among = Catalogue([credential("claude")], REGISTRY.with_found([said]))
+    assert [model.name for model in among.listed()] == ["opus-10"]
+    elsewhere = FoundList("claude", (FoundModel("opus-10"),), "https://relay.test")
+    assert [model.name for model in Catalogue([credential("claude")], REGISTRY.with_found([elsewhere])).listed()] == [
+        "opus-9"
+    ]
