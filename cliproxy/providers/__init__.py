@@ -6,6 +6,20 @@ answer; the formats themselves are `cliproxy.wire`'s. `VENDORS` are those whose 
 
 from cliproxy.credentials.record import Candidate, Credential
 from cliproxy.exchange import Headers, UpstreamRequest
+from cliproxy.providers import (
+    aistudio,
+    antigravity,
+    claude,
+    codex,
+    gemini_cli,
+    glm,
+    iflow,
+    kimi,
+    kiro,
+    qwen,
+    vertex,
+    xai,
+)
 from cliproxy.providers.call import Purpose, UpstreamCall
 from cliproxy.providers.claude import Anthropic
 from cliproxy.providers.dialect import AnswerReader, Dialect
@@ -14,7 +28,23 @@ from cliproxy.providers.openai import OpenAI
 from cliproxy.providers.vendor import Vendor
 from cliproxy.wire.model import Format
 
-VENDORS: dict[str, Vendor] = {vendor.name: vendor for vendor in ()}
+VENDORS: dict[str, Vendor] = {
+    vendor.name: vendor
+    for vendor in (
+        claude.VENDOR,
+        codex.VENDOR,
+        gemini_cli.VENDOR,
+        antigravity.VENDOR,
+        vertex.VENDOR,
+        aistudio.VENDOR,
+        xai.VENDOR,
+        qwen.VENDOR,
+        iflow.VENDOR,
+        kimi.VENDOR,
+        kiro.VENDOR,
+        glm.VENDOR,
+    )
+}
 
 _OPENAI = OpenAI()
 _PLAIN: dict[str, Dialect] = {
@@ -30,10 +60,11 @@ def dialect_of(credential: Credential, format_: Format) -> Dialect:
     return VENDORS[credential.dialect].dialect if credential.dialect else _PLAIN[format_]
 
 
-def can(candidate: Candidate, purpose: Purpose) -> bool:
-    """Whether a candidate's upstream can be asked for something."""
+def can(candidate: Candidate, purpose: Purpose, path: str = "") -> bool:
+    """Whether a candidate's upstream can be asked for something. path: of a native call."""
     credential = candidate.credential
-    return purpose in dialect_of(credential, credential.formats[0]).purposes
+    dialect = dialect_of(credential, credential.formats[0])
+    return purpose in dialect.purposes and (not path or dialect.native_paths is None or path in dialect.native_paths)
 
 
 def prepare(candidate: Candidate, call: UpstreamCall, client_headers: Headers) -> UpstreamRequest:

@@ -1,7 +1,7 @@
 """What is asked of an upstream, before it is known how that upstream is addressed."""
 
 from collections.abc import AsyncIterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from cliproxy.exchange import Headers
@@ -34,6 +34,13 @@ class UpstreamCall:
     """Gemini's method, where the client said one."""
     session: str = ""
     """Tells the conversation from others, for upstreams that cache by it; empty: unknown."""
+    dropped: list[str] = field(default_factory=list)
+    """What the upstream cannot be told."""
+
+    def drop(self, what: str) -> None:
+        """Note something that a dialect leaves out; a call that is sent again says it once."""
+        if what not in self.dropped:
+            self.dropped.append(what)
 
 
 def join(base_url: str, path: str, query: str = "") -> str:

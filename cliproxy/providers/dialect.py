@@ -15,7 +15,7 @@ class AnswerReader(Protocol):
     """Takes a vendor's wrapping off the body of one successful answer, while it arrives.
 
     What cannot be unwrapped raises UpstreamGarbled; a vendor's error within the answer is written as the format's own
-    error event.
+    error event, or raised where what comes out is one body.
     """
 
     content_type: str
@@ -35,6 +35,10 @@ class Dialect(ABC):
 
     purposes: frozenset[Purpose] = frozenset(Purpose)
     """What its upstream can be asked for."""
+    native_paths: frozenset[str] | None = None
+    """The paths of those native calls that its upstream serves; None: all of its format's."""
+    takes_compaction_trigger: bool = True
+    """False: of a Responses conversation that ends in a wish for its summary, it must be asked in words."""
     token_refusals: frozenset[int] = frozenset({401})
     """Statuses that may mean no more than that an account's token must be renewed."""
 

@@ -85,5 +85,7 @@ class Vendor:
     """What an auth file is called, between `<name>-` and `.json`."""
     base_url_of: Callable[[Fields, Place], str] = lambda fields, place: str(fields.get("base_url") or place.base_url)
     """Where the account's API is."""
+    variants: Callable[[Fields, Place], tuple[dict[str, Any], ...]] = lambda fields, place: ({},)
+    """Ways to call one account, the best first, as what each changes of its fields: another host, another project."""
     quota: Callable[[Fields, Place, httpx.AsyncClient], Awaitable[Quota]] | None = None
     """Asks what the account may still use; None: the vendor has no such query."""
