@@ -16,12 +16,13 @@ from bench.upstream import COUNTS_PATH
 DIRECT = "upstream directly"
 BARE = "bare mitmdump"
 GATEWAY = "gateway"
+UNBOOKED = "gateway without its ledger"
 TRANSLATING: dict[str, tuple[Format, Format]] = {
     "anthropic to chat": ("anthropic", "openai-chat"),
     "chat to anthropic": ("openai-chat", "anthropic"),
 }
 """Row: what its client speaks, what its upstream speaks."""
-ROWS = (DIRECT, BARE, GATEWAY, *TRANSLATING)
+ROWS = (DIRECT, BARE, GATEWAY, UNBOOKED, *TRANSLATING)
 _STREAMING_ADDON = ROOT / "bench" / "streaming_addon.py"
 
 
@@ -53,7 +54,8 @@ async def running(folder: Path, *, translate: bool, addon: Path = ROOT / "clipro
     async with AsyncExitStack() as stack:
         mock = stack.enter_context(upstream())
         rows = [Row(DIRECT, mock)]
-        wanted: dict[str, tuple[Format, Format]] = {GATEWAY: ("openai-chat", "openai-chat")}
+        plain: tuple[Format, Format] = ("openai-chat", "openai-chat")
+        wanted: dict[str, tuple[Format, Format]] = {GATEWAY: plain, UNBOOKED: plain}
         if translate:
             wanted |= TRANSLATING
         try:
@@ -63,7 +65,9 @@ async def running(folder: Path, *, translate: bool, addon: Path = ROOT / "clipro
             found.failed[BARE] = str(problem)
         for number, (name, (client, answering)) in enumerate(wanted.items()):
             config = folder / f"gateway-{number}.yaml"
-            config.write_text(json.dumps(gateway_config(folder, answering, mock.port)), encoding="utf-8")
+            settings = gateway_config(folder, answering, mock.port)
+            settings["usage-statistics-enabled"] = name != UNBOOKED
+            config.write_text(json.dumps(settings), encoding="utf-8")
             try:
                 server = stack.enter_context(
                     mitmdump(

@@ -1,14 +1,14 @@
 """What each client key may use: models, providers, requests and tokens a minute, dollars a month.
 
-State is kept by a hash of the key, so it survives a reload of the config; a restart forgets it. Keys without limits
-have none.
+State is kept by a hash of the key, so it survives a reload of the config. A restart forgets the last minute; what was
+spent this month is then taken over from the ledger. Keys without limits have none.
 """
 
 import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from cliproxy.config.schema import ClientKey
@@ -61,6 +61,22 @@ class KeyLimits:
             raise _too_fast(f"the API key {_name(key)} has used its {key.tpm} tokens of this minute", wait_s)
         account.requests.add(now, 1)
 
+    def resume(self, keys: Iterable[ClientKey], spent_usd: Callable[[str, float], float]) -> None:
+        """Take over what keys with a budget spent before the start.
+
+        spent_usd: what the key of a name has cost since a moment, UTC epoch seconds; may block.
+        """
+        now = self._clock()
+        today = datetime.fromtimestamp(now, UTC)
+        month_began_s = datetime(today.year, today.month, 1, tzinfo=UTC).timestamp()
+        for key in keys:
+            if key.budget_usd and _digest(key) not in self._accounts:
+                self._account(key).spend(now, spent_usd(_name(key), month_began_s))
+
+    def spent_usd(self, key: ClientKey) -> float:
+        """What a key with a budget has spent this month."""
+        return self._account(key).spent_usd(self._clock())
+
     def allows_model(self, key: ClientKey, model: str) -> bool:
         """Whether the key may use a model, by the client's name for it."""
         return not key.models or any(matches(pattern, model) for pattern in key.models)
@@ -84,7 +100,7 @@ class KeyLimits:
                 account.spend(now, max(0.0, cost))
 
     def _account(self, key: ClientKey) -> "_Account":
-        digest = hashlib.sha256(key.key.get_secret_value().encode("utf-8", "surrogateescape")).digest()
+        digest = _digest(key)
         account = self._accounts.get(digest)
         if account is None:
             account = self._accounts[digest] = _Account()
@@ -170,6 +186,10 @@ def _too_fast(message: str, wait_s: float) -> GatewayError:
     return GatewayError(
         f"{message}; try again in {seconds} s", status=429, code="rate_limit_exceeded", retry_after_s=float(seconds)
     )
+
+
+def _digest(key: ClientKey) -> bytes:
+    return hashlib.sha256(key.key.get_secret_value().encode("utf-8", "surrogateescape")).digest()
 
 
 def _name(key: ClientKey) -> str:

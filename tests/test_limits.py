@@ -266,3 +266,20 @@ def test_models_of_a_key(patterns: list[str], model: str, allowed: bool) -> None
 )
 def test_providers_of_a_key(providers: list[str], provider: str, allowed: bool) -> None:
     assert KeyLimits().allows_provider(key(providers=providers), provider) is allowed
+
+
+def test_what_was_spent_before_a_restart_counts() -> None:
+    asked: list[tuple[str, float]] = []
+
+    def spent(name: str, since_s: float) -> float:
+        asked.append((name, since_s))
+        return 4.0
+
+    limits, limited = KeyLimits(Clock(), dollar_a_token), key(budget_usd=5, name="team")
+    limits.resume([limited, key("sk-test-free")], spent)
+    assert asked == [("team", datetime(2026, 11, 1, tzinfo=UTC).timestamp())]
+    limits.book(limited, Usage(output=1), "claude", "m")
+    assert refusal(limits, limited)
+    # A reload takes nothing over twice.
+    limits.resume([limited], spent)
+    assert len(asked) == 1

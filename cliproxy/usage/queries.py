@@ -1,0 +1,105 @@
+"""What the ledger can be asked: each question is answered from the sums by the hour, or an index of the journal."""
+
+import sqlite3
+from collections import defaultdict
+from typing import Literal
+
+from cliproxy.usage.rows import Row
+from cliproxy.usage.sums import hour_of, seconds_of
+
+By = Literal["hour", "day", "key", "model", "provider", "credential"]
+
+_GROUPS: dict[By, str] = {
+    "hour": "hour_s",
+    "day": "(hour_s + :offset_s) / 86400 * 86400 - :offset_s",
+    "key": "client_key",
+    "model": "model",
+    "provider": "provider",
+    "credential": "credential",
+}
+_SUMMED = (
+    "exchanges", "failures", "retries", "failovers", "fresh_tokens", "cache_read_tokens", "cache_write_tokens",
+    "output_tokens", "reasoning_tokens", "cost_usd", "unpriced",
+)  # fmt: skip
+QUANTILES = (0.5, 0.9, 0.99)
+
+
+def totals(connection: sqlite3.Connection, since_s: float, until_s: float, by: By, *, offset_s: int = 0) -> list[Row]:
+    """Sums over the hours that begin in a span of time, one row a group: those of times in their order, the others
+    by what they cost and how often they were used. The group's column is called as `by`.
+
+    offset_s: the time zone's, seconds east of UTC; days begin at its midnight. `cost_usd` leaves out what has no known
+    price, of which `unpriced` counts the exchanges.
+    """
+    sums = ", ".join(f"SUM({name}) AS {name}" for name in _SUMMED)
+    order = "1" if by in ("hour", "day") else "cost_usd DESC, exchanges DESC, 1"
+    rows = connection.execute(
+        f'SELECT {_GROUPS[by]} AS "{by}", {sums} FROM usage_hour '  # noqa: S608 - names of our own
+        f"WHERE hour_s >= :since_s AND hour_s < :until_s GROUP BY 1 ORDER BY {order}",
+        {"since_s": hour_of(since_s), "until_s": until_s, "offset_s": offset_s},
+    )
+    return [dict(row) for row in rows]
+
+
+def latencies(
+    connection: sqlite3.Connection, since_s: float, until_s: float, by: Literal["model", "provider"]
+) -> list[Row]:
+    """Percentiles of the time to the first byte and to the end, seconds, 10 % off at most: `total_p50`,
+    `first_byte_p99` …, one row a group."""
+    rows = connection.execute(
+        f"SELECT {by}, kind, bucket, SUM(exchanges) FROM latency_hour "  # noqa: S608 - names of our own
+        "WHERE hour_s >= ? AND hour_s < ? GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        (hour_of(since_s), until_s),
+    )
+    histograms: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    for group, kind, bucket, count in rows:
+        histograms[group][kind].append((bucket, count))
+    return [
+        {by: group}
+        | {f"{kind}_p{round(q * 100)}": _quantile(counts, q) for kind, counts in kinds.items() for q in QUANTILES}
+        for group, kinds in histograms.items()
+    ]
+
+
+def journal(
+    connection: sqlite3.Connection, *, limit: int = 100, before_seq: int | None = None, **equal: str
+) -> list[Row]:
+    """The newest exchanges, newest first. before_seq: go on after a page. equal: columns and the values they must have;
+    Raises ValueError for a column that cannot be asked for."""
+    if unknown := equal.keys() - {"client_key", "provider", "model", "credential", "id"}:
+        raise ValueError(f"cannot look for {', '.join(sorted(unknown))}")
+    conditions = [f"{name} = :{name}" for name in equal]
+    if before_seq is not None:
+        conditions.append("seq < :before_seq")
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    rows = connection.execute(
+        f"SELECT * FROM exchange {where}ORDER BY seq DESC LIMIT :limit",  # noqa: S608 - names of our own
+        {**equal, "before_seq": before_seq, "limit": limit},
+    )
+    return [dict(row) for row in rows]
+
+
+def attempts(connection: sqlite3.Connection, exchange_id: str) -> list[Row]:
+    """The attempts of one exchange, in order."""
+    rows = connection.execute(
+        "SELECT attempt.* FROM attempt JOIN exchange ON seq = exchange_seq WHERE id = ? ORDER BY number", (exchange_id,)
+    )
+    return [dict(row) for row in rows]
+
+
+def spent_usd(connection: sqlite3.Connection, client_key: str, since_s: float) -> float:
+    """What a client key has cost since the start of an hour."""
+    (cost,) = connection.execute(
+        "SELECT SUM(cost_usd) FROM usage_hour WHERE hour_s >= ? AND client_key = ?", (hour_of(since_s), client_key)
+    ).fetchone()
+    return cost or 0.0
+
+
+def _quantile(counts: list[tuple[int, int]], quantile: float) -> float:
+    wanted = quantile * sum(count for _, count in counts)
+    seen = 0
+    for bucket, count in counts:
+        seen += count
+        if seen >= wanted:
+            return seconds_of(bucket)
+    return seconds_of(counts[-1][0])
