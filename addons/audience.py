@@ -14,13 +14,13 @@ from mitmproxy.addons import dumper, errorcheck, keepserving, readfile, termlog
 _HARMLESS_OPTIONS = frozenset(
     {
         "add_upstream_certs_to_client_chain", "body_size_limit", "cert_passphrase", "certs", "ciphers_client",
-        "ciphers_server", "client_certs", "cliproxy_config", "command_history", "confdir", "connect_addr",
-        "connection_strategy", "flow_detail", "key_size", "listen_host", "listen_port", "mode",
-        "normalize_outbound_headers", "onboarding", "proxy_debug", "rawtcp", "request_client_cert", "scripts", "server",
-        "showhost", "ssl_insecure", "ssl_verify_upstream_trusted_ca", "ssl_verify_upstream_trusted_confdir",
-        "tcp_timeout", "termlog_verbosity", "tls_ecdh_curve_client", "tls_ecdh_curve_server", "tls_version_client_max",
-        "tls_version_client_min", "tls_version_server_max", "tls_version_server_min", "upstream_cert",
-        "validate_inbound_headers", "websocket",
+        "ciphers_server", "client_certs", "cliproxy_config", "cliproxy_intercept", "cliproxy_tethered",
+        "command_history", "confdir", "connect_addr", "connection_strategy", "flow_detail", "key_size", "listen_host",
+        "listen_port", "mode", "normalize_outbound_headers", "onboarding", "proxy_debug", "rawtcp",
+        "request_client_cert", "scripts", "server", "showhost", "ssl_insecure", "ssl_verify_upstream_trusted_ca",
+        "ssl_verify_upstream_trusted_confdir", "tcp_timeout", "termlog_verbosity", "tls_ecdh_curve_client",
+        "tls_ecdh_curve_server", "tls_version_client_max", "tls_version_client_min", "tls_version_server_max",
+        "tls_version_server_min", "upstream_cert", "validate_inbound_headers", "websocket",
     }
 )  # fmt: skip
 """Options about connections and logs: changing them does not make an addon look at flows."""

@@ -43,6 +43,10 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._hooks import HttpRequestHeadersHook
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
+from addons.client_socket import SocketEvent
+from addons.websocket import SocketHost, SocketLayer
+from cliproxy.websocket import Conversation
+
 PLACEHOLDER_HOST = "cliproxy.internal"
 """The reverse target that means "there is no other upstream than the gateway"."""
 
@@ -132,12 +136,10 @@ class Exchange(Protocol):
         """The client is gone."""
 
 
-class Host(Protocol):
+class Host(SocketHost, Protocol):
     """What the layer needs of the addon that hosts the gateway."""
 
     max_request_body_bytes: int
-    watched: bool
-    """Whether anyone but the gateway sees its flows."""
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Claim the flow, or not."""
@@ -204,12 +206,21 @@ class GatewayStream(MitmHttpStream):
     """mitmproxy's HTTP stream, which for claimed flows hands an oversized body on instead of holding it, and
     offers a flow to no addon when none would look at it."""
 
+    conversation: Conversation | None = None
+    """What goes on once the client has its WebSocket."""
+
     @cached_property
     def http_layer(self) -> "GatewayLayer":
         """The HTTP layer that this stream belongs to."""
         parent = self.context.layers[self.context.layers.index(self) - 1]
         assert isinstance(parent, GatewayLayer)
         return parent
+
+    @property
+    def is_tunnel(self) -> bool:
+        # Before the request's headers there is no flow.
+        flow = getattr(self, "flow", None)
+        return flow is not None and flow.request.method == "CONNECT"
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         commands = super()._handle_event(event)
@@ -250,6 +261,17 @@ class GatewayStream(MitmHttpStream):
         yield SendHttp(ResponseHeaders(self.stream_id, self.flow.response, end_stream=False), self.context.client)
         self.server_state = self.state_stream_response_body
 
+    def flow_done(self) -> layer.CommandGenerator[None]:
+        if self.conversation is None or not self.flow.websocket:
+            yield from super().flow_done()
+            return
+        # The parent's, with our layer in place of mitmproxy's.
+        host = self.http_layer.host
+        self.child_layer = SocketLayer(self.context, self.flow, self.stream_id, self.conversation, host)
+        self._handle_event = self.passthrough
+        yield from self.child_layer.handle_event(events.Start())
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
 
 def is_claimed_stream(stream: MitmHttpStream) -> bool:
     # Before the request's headers there is no flow.
@@ -275,16 +297,30 @@ class GatewayLayer(MitmHttpLayer):
         self._progress: list[Callable[[], None]] = []
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if isinstance(event, Reply):
+        if isinstance(event, Reply | SocketEvent) and (tunnel := self._tunnel()):
+            # What answers is at its other end, in a layer like this one.
+            yield from self.event_to_child(tunnel, event)
+        elif isinstance(event, Reply):
             if event.connection not in self.connections:
                 return  # The client left before the answer came.
             yield from super()._handle_event(event)
+        elif isinstance(event, SocketEvent):
+            if stream := self.streams.get(event.stream_id):
+                yield from self.event_to_child(stream, event)
+            else:
+                event.taken()
         else:
             yield from super()._handle_event(event)
             if self._progress and isinstance(event, events.ConnectionEvent):
                 waiting, self._progress = self._progress, []
                 for wake in waiting:
                     wake()
+
+    def _tunnel(self) -> MitmHttpStream | None:
+        """What a `CONNECT` made of the connection, where it is one of a proxy's clients."""
+        if self.mode is HTTPMode.transparent:
+            return None
+        return next((s for s in self.streams.values() if isinstance(s, GatewayStream) and s.is_tunnel), None)
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         self.streams[stream_id] = GatewayStream(self.context.fork(), stream_id)

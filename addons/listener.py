@@ -32,14 +32,15 @@ async def _move(proxyserver: Proxyserver) -> None:
     for logger in loggers:
         logger.addFilter(_not_about_the_default)
     try:
-        listening = await proxyserver.setup_servers()
+        await proxyserver.setup_servers()
     finally:
         for logger in loggers:
             logger.removeFilter(_not_about_the_default)
-    if not listening:
+    if not all(server.is_running for server in proxyserver.servers):
         sys.exit(1)
 
 
 def _not_about_the_default(record: logging.LogRecord) -> bool:
-    # Not at its start: where the port is taken, "[Errno 98] " comes first.
-    return "HTTP(S) proxy " not in record.getMessage()
+    # Not at its start: where the port is taken, "[Errno 98] " comes first. Closing what was never open says nothing.
+    message = record.getMessage()
+    return bool(message) and "HTTP(S) proxy " not in message

@@ -34,8 +34,14 @@ class Access:
         return not self._keys
 
     def admit(self, request: ClientRequest) -> Admission:
-        """Let a request in, or raise ClientFault (401)."""
-        if self.is_open or request.trusted:
+        """Let a request in, or raise ClientFault (401, 403)."""
+        if request.trusted:
+            return Admission()
+        if self.is_open:
+            if request.intercepted:
+                # A tool that is intercepted asks for nothing of this gateway's: whoever reached it could spend.
+                message = "intercepted calls from other machines need one of this gateway's api-keys, and it has none"
+                raise ClientFault(message, status=403, code="not_local")
             return Admission()
         offered = False
         for secret in presented_keys(request):

@@ -1,6 +1,7 @@
 """From an upstream's response, or an error, to the answer that the client gets."""
 
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 from typing import Any
 
 from cliproxy.attempt import RunningAttempt
@@ -182,6 +183,8 @@ def error_answer(error: GatewayError, format_: Format) -> Answer:
     else:
         status, body = CODECS[format_].encode_error(error)
         answer = json_answer(status, body)
+    if error.status == HTTPStatus.UPGRADE_REQUIRED:
+        answer.headers["upgrade"] = "websocket"
     if error.retry_after_s is not None:
         answer.headers["retry-after"] = str(max(1, round(error.retry_after_s)))
     return answer

@@ -5,22 +5,13 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from cliproxy.credentials.record import Candidate
-from cliproxy.exchange import Attempt, Exchange, Headers, UpstreamRequest
+from cliproxy.exchange import CLIENT_LEFT, Attempt, Exchange, Headers, Transport, UpstreamRequest, UpstreamResponse
 from cliproxy.providers import prepare, reader
 from cliproxy.providers.call import UpstreamCall
 from cliproxy.providers.dialect import AnswerReader
-from cliproxy.secrets import SECRET_HEADERS
-from cliproxy.transport.client import UpstreamResponse
+from cliproxy.secrets import SECRET_HEADERS, SHORTEST_SECRET, mask
 from cliproxy.wire.errors import GatewayError, UpstreamGarbled
 from cliproxy.wire.model import Usage
-
-
-class Transport(Protocol):
-    """Whatever can send an `UpstreamRequest`."""
-
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        """Wait for the response's headers. Raises UpstreamFault."""
-        ...
 
 
 class Verdict(Protocol):
@@ -52,7 +43,6 @@ class RunningAttempt:
         self._unwrapping = unwrapping
         self._exchange = exchange
         self._verdict = verdict
-        self._keep_bytes = exchange.observer.body_limit_bytes
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The body as it arrives; whoever reads calls `end`. Raises UpstreamFault."""
@@ -81,10 +71,6 @@ class RunningAttempt:
         if not record.first_byte_s:
             record.first_byte_s = time.time()
         record.response_bytes += len(chunk)
-        if self._keep_bytes:
-            record.response_body += chunk
-            if len(record.response_body) > self._keep_bytes:
-                del record.response_body[: -self._keep_bytes]
 
     def end(
         self,
@@ -119,21 +105,25 @@ async def begin(
     call: UpstreamCall,
     transport: Transport,
     verdict: Verdict | None = None,
+    request: UpstreamRequest | None = None,
 ) -> RunningAttempt:
-    """Send a call and wait for the response's headers. Raises UpstreamFault, with the attempt recorded."""
+    """Send a call and wait for the response's headers. Raises UpstreamFault, with the attempt recorded.
+
+    request: what to send, where that is not the candidate's to say.
+    """
     record = Attempt(
         number=len(exchange.attempts) + 1,
         provider=candidate.credential.provider,
         credential=candidate.credential.label,
         model=candidate.model,
         format=call.format,
-        request=prepare(candidate, call, exchange.request.headers),
+        request=request or prepare(candidate, call, exchange.request.headers),
         secret_headers=SECRET_HEADERS | {name.lower() for name in candidate.credential.headers},
     )
     exchange.attempts.append(record)
+    exchange.begin()
     try:
-        await exchange.observer.attempt_started(exchange, record)
-        response = await transport.send(record.request)
+        response = await exchange.observer.carrier(exchange, record, transport).send(record.request)
     except BaseException as error:
         _end(exchange, record, error)
         raise
@@ -141,13 +131,21 @@ async def begin(
     record.status, record.reason, record.response_headers = response.status, response.reason, response.headers
     record.peer = response.peer
     try:
-        await exchange.observer.attempt_answered(exchange, record)
+        unwrapping = reader(candidate, call, response.headers) if 200 <= response.status < 300 else None
     except BaseException as error:
         response.close()
         _end(exchange, record, error)
         raise
-    unwrapping = reader(candidate, call, response.headers) if 200 <= response.status < 300 else None
     return RunningAttempt(exchange, record, response, verdict, unwrapping)
+
+
+def _without_credential(words: str, record: Attempt) -> str:
+    """What an upstream said: some quote the key that they refuse."""
+    for name, value in record.request.headers.items():
+        secret = value.rpartition(" ")[2]
+        if len(secret) >= SHORTEST_SECRET and secret in words and name.lower() in record.secret_headers:
+            words = words.replace(secret, mask(secret))
+    return words
 
 
 def _unwrapped(headers: Headers, unwrapping: AnswerReader) -> Headers:
@@ -160,11 +158,12 @@ def _unwrapped(headers: Headers, unwrapping: AnswerReader) -> Headers:
 def _end(exchange: Exchange, record: Attempt, failure: BaseException | None) -> None:
     record.ended_s = time.time()
     if isinstance(failure, GatewayError):
-        record.error = failure.message
+        record.error = _without_credential(failure.message, record)
     elif isinstance(failure, Exception):
         record.error = type(failure).__name__
     elif failure is not None:
-        record.error = "the client went away"
+        record.error = CLIENT_LEFT
     if exchange.book:
         exchange.book(record)
     exchange.observer.attempt_ended(exchange, record)
+    exchange.end()

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from cliproxy.access import without_keys
+from cliproxy.code_assist import open_request
 from cliproxy.credentials.record import Candidate
 from cliproxy.exchange import ClientRequest
 from cliproxy.routes import Operation, Route
@@ -39,6 +40,10 @@ class ClientCall:
     """Without client keys."""
     reasoning: ReasoningIntent | None = None
     """What the suffix of the model's name asks for; wins over the body."""
+    effort: str = ""
+    """How hard the model is to think, in the client's own word or number; empty: it does not say so at the top."""
+    session: str = ""
+    """The conversation, where the client's envelope tells it from others."""
     _decoded: Request | None = None
 
     def request(self) -> Request:
@@ -85,8 +90,19 @@ class _Probe(msgspec.Struct):
 
     model: Any = None
     stream: Any = None
-    input: msgspec.Raw | None = None
-    messages: msgspec.Raw | None = None
+    # A union with None would take nothing but null.
+    input: msgspec.Raw = msgspec.Raw()
+    messages: msgspec.Raw = msgspec.Raw()
+    reasoning_effort: Any = None
+    reasoning: Any = None
+    thinking: Any = None
+
+    def effort(self) -> str:
+        """How hard the client wants the model to think."""
+        reasoning = self.reasoning.get("effort") if isinstance(self.reasoning, dict) else None
+        thinking = self.thinking.get("budget_tokens") if isinstance(self.thinking, dict) else None
+        said = next((value for value in (self.reasoning_effort, reasoning, thinking) if value is not None), "")
+        return str(said)[:20] if isinstance(said, str | int) else ""
 
 
 _probe = msgspec.json.Decoder(_Probe).decode
@@ -124,11 +140,16 @@ def _too_large(limit_bytes: int) -> ClientFault:
 async def read_call(request: ClientRequest, route: Route, limit_bytes: int) -> ClientCall:
     """Read a request for a model. Raises ClientFault for anything that is not one."""
     body = await read_body(request, limit_bytes)
+    session = ""
+    if route.enveloped:
+        model, session, body = open_request(body)
+        route = Route(route.operation, route.format, route.path, model, route.action, enveloped=True)
     probe = _probe_body(body)
     query = without_keys(request.query)
     if route.model:
         sse = parse_qs(query).get("alt") == ["sse"]
-        return ClientCall(route, route.model, route.action == "streamGenerateContent", sse, body, query)
+        stream = route.action == "streamGenerateContent"
+        return ClientCall(route, route.model, stream, sse, body, query, session=session)
     if not isinstance(probe.model, str) or not probe.model:
         found = "is missing" if probe.model is None else f"must be a string that is not empty, not {probe.model!r:.50}"
         raise ClientFault(f"model {found}", param="model")
@@ -137,12 +158,12 @@ async def read_call(request: ClientRequest, route: Route, limit_bytes: int) -> C
     if (
         route.operation is Operation.GENERATE
         and route.format == "openai-chat"
-        and probe.messages is None
-        and probe.input
+        and _is_given(probe.input)
+        and not _is_given(probe.messages)
     ):
         # Some clients send Responses bodies to the chat path; CLIProxyAPI takes them as what they are.
         route = Route(Operation.GENERATE, "openai-responses", "/v1/responses")
-    return ClientCall(route, probe.model, bool(probe.stream), True, body, query)
+    return ClientCall(route, probe.model, bool(probe.stream), True, body, query, effort=probe.effort())
 
 
 def _probe_body(body: bytes) -> _Probe:
@@ -160,8 +181,13 @@ def _probe_body(body: bytes) -> _Probe:
         raise ClientFault(f"the body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise ClientFault(f"the body must be a JSON object, not {_json_type(value)}")
-    raw = {name: msgspec.Raw(b"null") if value.get(name) is not None else None for name in ("input", "messages")}
-    return _Probe(value.get("model"), value.get("stream"), raw["input"], raw["messages"])
+    given = [msgspec.Raw(b"[]" if value.get(name) is not None else b"") for name in ("input", "messages")]
+    wishes = [value.get(name) for name in ("reasoning_effort", "reasoning", "thinking")]
+    return _Probe(value.get("model"), value.get("stream"), *given, *wishes)
+
+
+def _is_given(member: msgspec.Raw) -> bool:
+    return bytes(member) not in (b"", b"null")
 
 
 def _json_type(value: object) -> str:

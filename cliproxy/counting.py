@@ -2,10 +2,9 @@
 
 from cliproxy.call import ClientCall
 from cliproxy.credentials.record import Candidate
-from cliproxy.exchange import Headers
+from cliproxy.exchange import Headers, UpstreamResponse
 from cliproxy.providers.call import Purpose, UpstreamCall
 from cliproxy.relay import JSON
-from cliproxy.transport.client import UpstreamResponse
 from cliproxy.wire import json
 from cliproxy.wire.model import Format
 from cliproxy.wire.translation import Translation

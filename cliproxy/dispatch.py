@@ -296,8 +296,13 @@ class Dispatch:
         failed = self._last_failures()
         cooling = {key_of(sidelined.candidate): sidelined.cooldown for sidelined in self._pool.sidelined(self._ask)}
         if len(failed) == 1 and cooling.keys() <= failed.keys():
-            error = self.failures[-1].error
+            trial = self.failures[-1]
+            error = trial.error
             assert error
+            if error.code == "invalid_grant":
+                # A 401 would blame the client's own key.
+                message = f"{trial.candidate.credential.label}: {trial.words}"
+                return Unavailable(message, status=503, code="auth_unavailable")
             if error.retry_after_s is None and error.status in (429, 503):
                 error.retry_after_s = self._retry_after_s()
             return error
@@ -331,6 +336,8 @@ class Dispatch:
     def _common_status(self) -> int | None:
         """The status with which all failed, where it tells the client that trying again is of no use."""
         statuses = {_status(trial) for trial in self.failures}
+        if not statuses:
+            return None
         status = statuses.pop()
         # A 401 would blame the client's own key.
         return None if statuses or status in RETRIED_STATUS or status == 401 else status

@@ -6,13 +6,13 @@ ledger) reads them through an `Observer`.
 
 import time
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from multidict import CIMultiDict
 
-from cliproxy.config.schema import ClientKey
+from cliproxy.config.schema import ClientKey, Treatment
 from cliproxy.wire.errors import UpstreamFault
 from cliproxy.wire.model import Format, Usage
 
@@ -33,7 +33,21 @@ class ClientRequest:
     peer: str = ""
     """The client's IP address, of the socket."""
     trusted: bool = False
-    """The operator sent it (a replay in mitmweb): needs no client key."""
+    """Needs no client key: the operator replays it in mitmweb, or an intercepted tool on this machine sent it."""
+    conversation: str = ""
+    """The id of the WebSocket that it came over; empty: it came by itself."""
+    intercepted: "Intercepted | None" = None
+    """Where it was going; None: to this gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intercepted:
+    """A vendor's API that a tool called, knowing nothing of this gateway."""
+
+    treatment: Treatment
+    provider: str
+    url: str
+    """As it was called, without the query."""
 
 
 class ByteStream(Protocol):
@@ -82,6 +96,39 @@ class UpstreamRequest:
     """None: as the environment of the transport says; `direct`: no proxy."""
 
 
+class UpstreamResponse(Protocol):
+    """A response whose body has not been read yet."""
+
+    status: int
+    reason: str
+    headers: Headers
+    peer: tuple[str, int] | None
+
+    def chunks(self) -> AsyncGenerator[bytes]:
+        """The body as it arrives, each slice all that has arrived. Raises UpstreamCut, UpstreamTimeout."""
+        ...
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """The whole body. Raises UpstreamGarbled beyond the limit, else as `chunks`."""
+        ...
+
+    def close(self) -> None:
+        """Give up; aborts the call if it is still going on."""
+        ...
+
+
+class Transport(Protocol):
+    """Whatever can send an `UpstreamRequest`."""
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Wait for the response's headers. Raises UpstreamFault."""
+        ...
+
+
+CLIENT_LEFT = "the client went away"
+"""The `error` of an attempt that was given up: it says nothing of whoever was asked."""
+
+
 @dataclass(slots=True)
 class Attempt:
     """One upstream call of an exchange. Times are UTC epoch seconds; 0.0 means "did not happen"."""
@@ -103,8 +150,6 @@ class Attempt:
     status: int = 0
     reason: str = ""
     response_headers: Headers = field(default_factory=CIMultiDict)
-    response_body: bytearray = field(default_factory=bytearray)
-    """The newest bytes, up to the observer's limit; as on the wire (maybe compressed)."""
     response_bytes: int = 0
     """All bytes received."""
     peer: tuple[str, int] | None = None
@@ -118,15 +163,11 @@ class Attempt:
 class Observer(Protocol):
     """Someone who watches an exchange."""
 
-    body_limit_bytes: int
-    """How much of an answer's body to keep on the attempt; 0 keeps nothing."""
+    def carrier(self, exchange: "Exchange", attempt: Attempt, transport: Transport) -> Transport:
+        """What sends the attempt's request: `transport`, or something before it that sees and may change what passes.
 
-    async def attempt_started(self, exchange: "Exchange", attempt: Attempt) -> None:
-        """Before the request is sent; may change `attempt.request`."""
-        ...
-
-    async def attempt_answered(self, exchange: "Exchange", attempt: Attempt) -> None:
-        """The response's headers are here."""
+        What is changed of the request is changed on `attempt.request`.
+        """
         ...
 
     def attempt_ended(self, exchange: "Exchange", attempt: Attempt) -> None:
@@ -137,13 +178,8 @@ class Observer(Protocol):
 class NoObserver:
     """Nobody watches."""
 
-    body_limit_bytes = 0
-
-    async def attempt_started(self, exchange: "Exchange", attempt: Attempt) -> None:
-        return
-
-    async def attempt_answered(self, exchange: "Exchange", attempt: Attempt) -> None:
-        return
+    def carrier(self, exchange: "Exchange", attempt: Attempt, transport: Transport) -> Transport:
+        return transport
 
     def attempt_ended(self, exchange: "Exchange", attempt: Attempt) -> None:
         return
@@ -165,8 +201,44 @@ class Exchange:
     """Called with each attempt that has ended, to account for what it used."""
     model: str = ""
     """As the client asked for it."""
+    stand_in: str = ""
+    """What answers in its place and under its name; empty: it does."""
     attempts: list[Attempt] = field(default_factory=list)
-    served_by: str = ""
-    """`provider/model` of the attempt that answered."""
+    operation: str = ""
+    """What was asked for: `generate`, `count_tokens` …"""
+    stream: bool = False
+    """The client wanted a stream."""
+    effort: str = ""
+    """How hard the client wanted the model to think, in its own word or number; empty: it did not say."""
+    started_s: float = field(default_factory=time.time)
+    """UTC epoch seconds."""
+    ended_s: float = 0.0
+    """The same; 0.0: not yet."""
+    status: int = 0
+    """Of the client's answer."""
+    error: str = ""
+    """Why the answer is not what was asked for; empty when it is."""
     dropped: list[str] = field(default_factory=list)
     """What the upstream's format could not say."""
+    settled: Callable[["Exchange"], None] | None = None
+    """Called once, when the client's answer is known and nothing is under way any more."""
+    _under_way: int = 0
+
+    def begin(self) -> None:
+        """Something begins that the exchange is not over without; `end` follows."""
+        self._under_way += 1
+
+    def end(self) -> None:
+        self._under_way -= 1
+        self._settle()
+
+    def answered(self, status: int) -> None:
+        """The client's answer is known, though its body may still be coming."""
+        self.status = status
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.status and not self._under_way and not self.ended_s:
+            self.ended_s = time.time()
+            if self.settled:
+                self.settled(self)

@@ -8,18 +8,23 @@ from cliproxy.credentials import cooldown_file
 from cliproxy.credentials.cooldown import SavedCooldown
 from cliproxy.credentials.pool import Pool
 from cliproxy.limits import KeyLimits
+from cliproxy.members import Members
 from cliproxy.transcripts import Transcripts
+from cliproxy.transport.websocket import UpstreamSockets
 
 SAVED_EVERY_S = 5.0
 
 
 @dataclass(slots=True)
 class Memory:
-    """Whose turn it is and who is sidelined, what client keys have used, and the conversations that ids stand for."""
+    """Whose turn it is and who is sidelined, what client keys have used, the conversations that ids stand for, and what
+    open sockets hold."""
 
     pool: Pool = field(default_factory=Pool)
     limits: KeyLimits = field(default_factory=KeyLimits)
     transcripts: Transcripts = field(default_factory=Transcripts)
+    sockets: UpstreamSockets = field(default_factory=UpstreamSockets)
+    members: Members = field(default_factory=Members)
 
     async def keep_cooldowns(self, path: Path) -> None:
         """Take over the cooldowns that a file holds, and keep the file up to date until cancelled."""

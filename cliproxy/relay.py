@@ -232,7 +232,8 @@ class Passing:
     def refusal(self, status: int, headers: Headers, body: bytes) -> UpstreamRefused:
         """An upstream's error, which its client reads as it is."""
         error = _refusal(self._format, status, headers, body)
-        return NativeRefusal(error, self._format, headers, body) if media_type(headers) == JSON else error
+        is_readable = media_type(headers) == JSON and _holds_error(error.body)
+        return NativeRefusal(error, self._format, headers, body) if is_readable else error
 
 
 class TranslatedStream:
@@ -320,6 +321,18 @@ def _refusal(format_: Format, status: int, headers: Headers, body: bytes) -> Ups
     except UpstreamGarbled:
         body = b""
     return CODECS[format_].decode_error(status, {name.lower(): value for name, value in headers.items()}, body)
+
+
+def _holds_error(body: bytes) -> bool:
+    """Whether a client that looks for `error` finds an object there: some upstreams have shapes of their own."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return False
+    if isinstance(value, list) and value:
+        # Gemini's streams are lists.
+        value = value[0]
+    return isinstance(value, dict) and isinstance(value.get("error"), dict)
 
 
 def _decompressor(headers: Headers) -> Decompressor | None:

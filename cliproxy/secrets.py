@@ -17,13 +17,18 @@ SECRET_HEADERS = frozenset(
         "set-cookie",
     }
 )
+SHORTEST_SECRET = 8
+"""Characters; a shorter key may be an ordinary word, which is not looked for in texts."""
 SECRET_QUERY = ("key", "auth_token", "access_token", "api_key")
 
 
 def mask(secret: str) -> str:
-    """`sk-t…#1f3a9c`: at most four characters and never more than a quarter of the secret, then 24 bits of SHA-256."""
-    if not secret:
-        return ""
+    """`sk-t…#1f3a9c`: at most four characters and never more than a quarter of the secret, then 24 bits of SHA-256.
+
+    What is masked already stays.
+    """
+    if not secret or _MASKED.fullmatch(secret):
+        return secret
     digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()[:6]
     return f"{secret[: min(4, len(secret) // 4)]}…#{digest}"
 
@@ -41,7 +46,8 @@ def mask_query(url: str) -> str:
     return _PARAMETER.sub(_masked_parameter, url) if "=" in url else url
 
 
-_PARAMETER = re.compile(r"(?<![^&?])([^=&?#\s]+)=([^&#?\s'\"]*)")
+_MASKED = re.compile(r".{0,4}…#[0-9a-f]{6}")
+_PARAMETER = re.compile(r"(?<![^&?])([^=&?#\s]+)=([^&#?\s'\"]*(?:(?<=…)#[0-9a-f]{6})?)")
 
 
 def _masked_parameter(parameter: re.Match[str]) -> str:

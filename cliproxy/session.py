@@ -40,7 +40,8 @@ _said = msgspec.json.Decoder(_Said).decode
 def session_of(request: ClientRequest, call: ClientCall) -> str:
     """The session's key.
 
-    Order: Claude Code's header, its metadata, other headers, body fields, the conversation's opening.
+    Order: the client's envelope, Claude Code's header, its metadata, other headers, body fields, the conversation's
+    opening.
     """
     try:
         said = _said(call.body)
@@ -48,7 +49,7 @@ def session_of(request: ClientRequest, call: ClientCall) -> str:
         said = _Said()
     headers = request.headers
     user = said.metadata.get("user_id") if isinstance(said.metadata, dict) else None
-    named = [headers.get(name) for name in _HEADERS_BEFORE_BODY]
+    named = [call.session, *(headers.get(name) for name in _HEADERS_BEFORE_BODY)]
     named.append(_claude_session(user))
     named += [headers.get(name) for name in _HEADERS]
     conversation = said.conversation.get("id") if isinstance(said.conversation, dict) else said.conversation

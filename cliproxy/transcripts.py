@@ -65,15 +65,18 @@ class Transcripts:
 
         owner: the name of the client key. request: as decoded, or as `expand` returned it.
         """
-        if request.store is False:
-            return
+        if request.store is not False:
+            self.keep(owner, request.raw, response)
+
+    def keep(self, owner: str, body: Json, response: Json) -> None:
+        """The same for a request's JSON, whatever it says of keeping: for a memory that ends with its conversation."""
         before: tuple[_Exchange, ...] = ()
-        if previous := request.raw.get(_FIELD):
+        if previous := body.get(_FIELD):
             known = self._find(owner, previous)
             if known is None:
                 return
             before = known.exchanges
-        items = json.dumps([*_input_items(request.raw.get("input")), *response["output"]])[1:-1]
+        items = json.dumps([*_input_items(body.get("input")), *response["output"]])[1:-1]
         exchanges = (*before, _Exchange(items))
         if sum(len(exchange.items) for exchange in exchanges) > self._max_bytes:
             return
@@ -124,6 +127,10 @@ class Transcripts:
         return json.dumps({**request, "input": json.loads(_joined(known, own))})
 
     # ------------------------------------------------------------ what is kept
+
+    def holds(self, owner: str, response_id: str) -> bool:
+        """Whether a request can go on from a response."""
+        return self._find(owner, response_id) is not None
 
     def _find(self, owner: str, response_id: str) -> _Transcript | None:
         self._tidy()

@@ -83,19 +83,28 @@ class Http2Stream:
 class Http2Client:
     """`async with Http2Client(port, tls) as client:` is one connection."""
 
-    def __init__(self, port: int, tls: ssl.SSLContext, *, window_bytes: int = 0) -> None:
-        """tls: whom to trust; what it offers by ALPN is replaced by `h2`. window_bytes: added to the connection's."""
+    def __init__(self, port: int, tls: ssl.SSLContext, *, window_bytes: int = 0, tunnel_to: str = "") -> None:
+        """tls: whom to trust; what it offers by ALPN is replaced by `h2`. window_bytes: added to the connection's.
+        tunnel_to: the host that is meant, where there is a proxy at `port`.
+        """
         self.h2 = H2Connection(H2Configuration(client_side=True))
         self._window_bytes = window_bytes
         self._port = port
         self._tls = tls
+        self._tunnel_to = tunnel_to
         self._streams: dict[int, Http2Stream] = {}
         self._progress = asyncio.Condition()
         self._closed = False
 
     async def __aenter__(self) -> Self:
         self._tls.set_alpn_protocols(["h2"])
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._tls)
+        if self._tunnel_to:
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+            self._writer.write(f"CONNECT {self._tunnel_to}:443 HTTP/1.1\r\n\r\n".encode())
+            assert b" 200 " in await self._reader.readuntil(b"\r\n\r\n")
+            await self._writer.start_tls(self._tls, server_hostname=self._tunnel_to)
+        else:
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._tls)
         tls = self._writer.get_extra_info("ssl_object")
         assert tls.selected_alpn_protocol() == "h2"
         self.h2.initiate_connection()

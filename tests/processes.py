@@ -5,12 +5,16 @@ business of the tests.
 """
 
 import asyncio
+import atexit
 import contextlib
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +102,14 @@ class Gateway(Program):
         return f"https://127.0.0.1:{self.port}"
 
 
+@cache
+def home() -> Path:
+    """A home directory for programs under test: whoever runs the tests may have logins in theirs."""
+    folder = Path(tempfile.mkdtemp(prefix="cliproxy-home-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 async def spawn[P: Program](kind: type[P], *command: str, cwd: Path = ROOT) -> P:
     """Start a program of this interpreter's installation."""
     program, *arguments = command
@@ -108,7 +120,7 @@ async def spawn[P: Program](kind: type[P], *command: str, cwd: Path = ROOT) -> P
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
+        env={**os.environ, "HOME": str(home()), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
         limit=2**20,
     )
     return kind(process)

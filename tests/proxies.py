@@ -6,6 +6,7 @@ Each records where its clients wanted to go and which credentials they showed, t
 import asyncio
 import base64
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -30,8 +31,10 @@ class Proxy:
     scheme: str
     url: str
 
-    def __init__(self) -> None:
+    def __init__(self, port_of: Callable[[str], int] | None = None) -> None:
+        """port_of: the port of loopback where a host name really is; None: all names are what they seem."""
         self.passages: list[Passage] = []
+        self._port_of = port_of
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -69,6 +72,11 @@ class Proxy:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise NotImplementedError
 
+    async def _open(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._port_of:
+            host, port = "127.0.0.1", self._port_of(host)
+        return await asyncio.open_connection(host, port)
+
 
 class HttpProxy(Proxy):
     """Answers `CONNECT`, and forwards `METHOD http://host/path` one request a connection."""
@@ -84,7 +92,7 @@ class HttpProxy(Proxy):
         url = urlsplit(f"//{target.decode()}" if method == b"CONNECT" else target.decode())
         host, port = url.hostname or "", url.port or 80
         self.passages.append(Passage(f"{host}:{port}", method.decode(), _basic(credentials)))
-        up_reader, up_writer = await asyncio.open_connection(host, port)
+        up_reader, up_writer = await self._open(host, port)
         if method == b"CONNECT":
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
@@ -129,7 +137,7 @@ class Socks5Proxy(Proxy):
                 host = str(ipaddress.IPv6Address(await reader.readexactly(16)))
         port = int.from_bytes(await reader.readexactly(2))
         self.passages.append(Passage(f"{host}:{port}", "SOCKS5", credentials))
-        up_reader, up_writer = await asyncio.open_connection(host, port)
+        up_reader, up_writer = await self._open(host, port)
         writer.write(b"\x05\x00\x00\x01" + bytes(6))
         await _pipe_both_ways(reader, writer, up_reader, up_writer)
 

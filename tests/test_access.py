@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from cliproxy.access import Access, presented_keys, without_keys
 from cliproxy.config.schema import ClientKey
-from cliproxy.exchange import ClientRequest, Headers
+from cliproxy.exchange import ClientRequest, Headers, Intercepted
 from cliproxy.secrets import mask
 from cliproxy.wire.errors import ClientFault
 
@@ -111,6 +111,19 @@ def test_without_keys_everyone_is_let_in() -> None:
 
 def test_the_operator_needs_no_key() -> None:
     assert access(KEY).admit(request(trusted=True)).name == ""
+
+
+def test_an_intercepted_tool_of_another_machine_needs_a_key_even_where_none_is_asked_for() -> None:
+    asking = request()
+    asking.intercepted = Intercepted("pool", "claude", "https://api.anthropic.com/v1/messages")
+    with pytest.raises(ClientFault) as caught:
+        access().admit(asking)
+    assert (caught.value.status, caught.value.code) == (403, "not_local")
+    assert refusal(access(KEY), asking)
+    asking.headers["x-api-key"] = KEY
+    assert access(KEY).admit(asking).name == mask(KEY)
+    asking.trusted = True
+    assert access().admit(asking).name == ""
 
 
 def test_a_key_is_known_by_its_name() -> None:

@@ -216,8 +216,11 @@ async def test_headers_of_the_answer_survive_but_for_those_of_the_connection(
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    ("format", "stream"),
+    # Streams for Gemini clients come uncompressed: their headers may be sent before the upstream's.
+    [(format, stream) for format in FORMATS for stream in (False, True) if (format, stream) != ("gemini", True)],
+)
 async def test_a_compressed_answer_passes_as_it_is(
     gateway: Gateway, shared_upstream: Upstream, client: ClientSession, format: Format, stream: bool, encoding: Encoding
 ) -> None:  # fmt: skip

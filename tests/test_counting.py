@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from cliproxy.call import ClientCall, read_call
 from cliproxy.counting import count_call, counted
 from cliproxy.credentials.record import Candidate, Credential
-from cliproxy.exchange import ClientRequest, Headers
+from cliproxy.exchange import ClientRequest, Headers, UpstreamResponse
 from cliproxy.providers.call import Purpose
 from cliproxy.routes import match
-from cliproxy.transport.client import UpstreamResponse
 from cliproxy.wire.model import Format, ModelFacts
 
 BODIES: dict[Format, tuple[str, dict[str, Any]]] = {

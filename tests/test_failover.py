@@ -217,6 +217,18 @@ async def test_a_refused_key_rests_for_all_its_models(field: Field) -> None:
     assert field.asked == {"bad": 1, "fine": 3}
 
 
+@pytest.mark.parametrize("status", [401, 402, 403])
+async def test_while_the_only_key_rests_the_client_is_told_why(field: Field, status: int) -> None:
+    await field.key("a", *[native.error("anthropic", status, "not with this key")])
+    gateway = field.gateway()
+    await ask(gateway)
+    told, headers, body = await ask(gateway)
+    assert told == 503
+    assert b"not with this key" in body
+    assert int(headers["retry-after"]) > 0
+    assert field.asked == {"a": 1}
+
+
 async def test_disable_cooling_asks_again_at_once(field: Field) -> None:
     await field.key("a", limited(retry_after="300"))
     gateway = field.gateway(a={"disable-cooling": True})

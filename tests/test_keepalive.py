@@ -114,7 +114,7 @@ async def test_a_gemini_client_gets_its_headers_in_time_even_without_keep_alives
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gemini CLI gives up on a request whose headers take 65 s."""
-    monkeypatch.setattr("cliproxy.gateway.GEMINI_PATIENCE_S", SHORT_S)
+    monkeypatch.setattr("cliproxy.planning.GEMINI_PATIENCE_S", SHORT_S)
     gate = asyncio.Event()
     await site.upstream("gemini", replace(native.text("gemini", stream=True), gate=gate))
     body = await waiting(site.over(site.config()), "gemini", stream=True)

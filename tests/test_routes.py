@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cliproxy.routes import Operation, error_format, is_ours, match
+from cliproxy.routes import Operation, error_format, is_ours, match, opens_websocket
 from cliproxy.wire.errors import ClientFault
 from cliproxy.wire.model import Format
 
@@ -169,8 +169,28 @@ def test_a_wrong_method_is_told_the_right_one(method: str, path: str, allowed: s
         match(method, path)
 
 
-def test_a_websocket_is_refused_for_now() -> None:
-    assert told("GET", "/v1/responses") == (426, "upgrade_required")
+@pytest.mark.parametrize(
+    ("path", "operation", "format", "others"),
+    [
+        ("/v1/responses", Op.CONVERSE, "openai-responses", "POST"),
+        ("/v1/ws", Op.RELAY, "openai-chat", "GET"),
+    ],
+)
+def test_some_paths_open_a_websocket(path: str, operation: Operation, format: Format, others: str) -> None:
+    route = match("GET", path, websocket=True)
+    assert (route.operation, route.format) == (operation, format)
+    assert told("GET", path) == (426, "upgrade_required")
+    assert is_ours(path) and opens_websocket(path)
+    with pytest.raises(ClientFault, match=f"use {others}$"):
+        match("PUT", path, websocket=True)
+
+
+def test_only_responses_have_another_way_than_a_websocket() -> None:
+    for path, has in (("/v1/responses", True), ("/v1/ws", False)):
+        with pytest.raises(ClientFault) as refused:
+            match("GET", path)
+        assert ("use POST" in refused.value.message) == has
+    assert not opens_websocket("/v1/messages")
 
 
 @pytest.mark.parametrize(
@@ -235,3 +255,69 @@ def test_a_path_is_either_ours_or_unknown(path: str) -> None:
         known = fault.status != 404
     assert known == is_ours(path)
     assert error_format(path)
+
+
+# ---------------------------------------------------------------- Amp
+
+AMPS_MODELS: list[tuple[str, str, Operation, Format, str]] = [
+    ("POST", "/api/provider/openai/v1/chat/completions", Op.GENERATE, "openai-chat", "/v1/chat/completions"),
+    ("POST", "/api/provider/openai/v1/responses", Op.GENERATE, "openai-responses", "/v1/responses"),
+    ("POST", "/api/provider/openai/v1/completions", Op.COMPLETE, "openai-chat", "/v1/completions"),
+    ("POST", "/api/provider/groq/chat/completions", Op.GENERATE, "openai-chat", "/v1/chat/completions"),
+    ("POST", "/api/provider/anthropic/v1/messages", Op.GENERATE, "anthropic", "/v1/messages"),
+    ("POST", "/api/provider/anthropic/v1/messages/count_tokens", Op.COUNT_TOKENS, "anthropic", "/v1/messages/count_tokens"),
+    ("POST", "/api/provider/google/v1beta/models/g-9:generateContent", Op.GENERATE, "gemini", "/v1beta/models/"),
+    ("POST", "/api/provider/google/v1beta1/publishers/google/models/g-9:countTokens", Op.COUNT_TOKENS, "gemini", "/v1beta/models/"),
+    ("GET", "/api/provider/google/v1beta/models/g-9", Op.GET_MODEL, "gemini", "/v1beta/models/g-9"),
+    ("GET", "/api/provider/google/v1beta/models", Op.LIST_MODELS, "gemini", "/v1beta/models"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "operation", "format", "inner"), AMPS_MODELS)
+def test_amps_models_are_called_like_others(
+    method: str, path: str, operation: Operation, format: Format, inner: str
+) -> None:
+    route = match(method, path)
+    assert (route.operation, route.format, route.path, route.is_amps) == (operation, format, inner, True)
+    assert is_ours(path)
+    assert error_format(path) == format
+
+
+@pytest.mark.parametrize(
+    ("provider", "format"), [("anthropic", "anthropic"), ("google", "gemini"), ("openai", "openai-chat"), ("xai", "openai-chat")]
+)  # fmt: skip
+def test_amps_lists_have_the_providers_shape(provider: str, format: Format) -> None:
+    for path in (f"/api/provider/{provider}/v1/models", f"/api/provider/{provider}/models"):
+        assert match("GET", path).operation is Op.LIST_MODELS
+        assert error_format(path) == format
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/user", "/api/user/me", "/api/internal", "/api/auth/callback", "/api/meta", "/api/ads", "/api/telemetry",
+        "/api/threads/T-1", "/api/otel/v1/traces", "/api/tab", "/threads", "/threads/T-1", "/docs/x", "/settings",
+        "/auth", "/threads.rss", "/news.rss", "/api/provider/openai/v1/files", "/api/provider/openai/v1/unheard-of",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
+def test_the_rest_of_amp_is_its_own(method: str, path: str) -> None:
+    route = match(method, path)
+    assert (route.operation, route.path, route.is_amps) == (Op.AMP, path, False)
+
+
+def test_amp_lists_vertexs_models_itself() -> None:
+    assert match("GET", "/api/provider/google/v1beta1/publishers/google/models/x").operation is Op.AMP
+
+
+@pytest.mark.parametrize(
+    "path", ["/threads", "/docs", "/settings", "/auth/x", "/api/user", "/api/other", "/api/providers"]
+)
+def test_everyday_names_belong_to_the_site_behind(path: str) -> None:
+    assert not is_ours(path)
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/other", "/threadsx", "/authx", "/api/users", "/api/provider"])
+def test_what_only_looks_like_amps_is_nothing(path: str) -> None:
+    with pytest.raises(ClientFault, match="there is nothing"):
+        match("GET", path)

@@ -25,6 +25,13 @@ def test_a_mask_shows_a_quarter_of_a_secret_at_most(secret: str) -> None:
     assert len(shown) <= min(4, len(secret) / 4)
 
 
+def test_what_is_masked_stays() -> None:
+    for masked in (mask(SECRET), mask("abc"), mask("abcd")):
+        assert mask(masked) == masked
+        assert mask_header(f"Bearer {masked}") == f"Bearer {masked}"
+        assert mask_query(f"/v1?a=b&key={masked}&c=d") == f"/v1?a=b&key={masked}&c=d"
+
+
 def test_bytes_that_are_not_utf8_can_be_masked() -> None:
     assert mask("sk-t\udcff-0123").startswith("sk")
 

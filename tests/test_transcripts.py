@@ -278,3 +278,26 @@ def test_a_body_gets_the_items_before_its_own(own):
     assert got == {"model": "m", "x": 1.5}
     assert items[:2] == [{"type": "message", "role": "user", "content": "a"}, *response("resp_1", "A")["output"]]
     assert [item["content"] for item in items[2:]] == (["b"] if own.get("input") else [])
+
+
+# ---------------------------------------------------------------- memories that end with their conversation
+
+
+def test_what_is_not_to_be_stored_can_be_kept_all_the_same():
+    transcripts = Transcripts()
+    first = {"model": "m", "input": "one", "store": False}
+    transcripts.remember("key", decode_request(first), response("resp_1", "first"))
+    assert not transcripts.holds("key", "resp_1")
+    transcripts.keep("key", first, response("resp_1", "first"))
+    assert transcripts.holds("key", "resp_1")
+    assert not transcripts.holds("other", "resp_1")
+    second = {"model": "m", "input": "two", "previous_response_id": "resp_1", "store": False}
+    transcripts.keep("key", second, response("resp_2", "second"))
+    assert told(transcripts, "key", "resp_2") == ["one", "first", "two", "second"]
+
+
+def test_nothing_is_kept_that_goes_on_from_what_is_not_known():
+    transcripts = Transcripts()
+    body = {"model": "m", "input": "two", "previous_response_id": "resp_lost"}
+    transcripts.keep("key", body, response("resp_2", "second"))
+    assert not transcripts.holds("key", "resp_2")

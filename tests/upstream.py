@@ -7,9 +7,10 @@ holds an answer back, or learns that its client has gone, through `asyncio.Event
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -52,11 +53,15 @@ class Upstream:
     """Without a path or a trailing slash; with TLS, `certificates.client_context()` trusts it."""
     port: int
 
-    def __init__(self, *, tls: bool = False) -> None:
+    def __init__(
+        self, *, tls: bool | ssl.SSLContext = False, judge: Callable[[Received], Answer | None] | None = None
+    ) -> None:
+        """tls: a context shows a certificate of its own. judge: answers what a vendor would refuse, and whatever else is not for the script."""
         self.requests: list[Received] = []
         self._answers: deque[Answer] = deque()
         self._arrived = asyncio.Condition()
         self._tls = tls
+        self._judge = judge or (lambda received: None)
         self._closing = False
         self._runner = web.ServerRunner(
             web.Server(self._serve, handler_cancellation=True, auto_decompress=False, access_log=None),
@@ -65,7 +70,8 @@ class Upstream:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=server_context() if self._tls else None)
+        context = (server_context() if self._tls else None) if isinstance(self._tls, bool) else self._tls
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
         self.port = self._runner.addresses[0][1]
         self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
@@ -102,7 +108,7 @@ class Upstream:
             async with self._arrived:
                 self.requests.append(received)
                 self._arrived.notify_all()
-            answer = self._answers.popleft() if self._answers else native_answer(received)
+            answer = self._judge(received) or (self._answers.popleft() if self._answers else native_answer(received))
             response = await _send(request, answer)
             answered = True
             return response

@@ -1,25 +1,24 @@
-"""`cliproxy serve | models`: starts the gateway in mitmproxy, and shows what it offers."""
+"""The `cliproxy` command: starts the gateway in mitmproxy, shows what it offers, keeps its accounts."""
 
 import os
-import shutil
-import sys
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.table import Table
 
-from cliproxy.config.loading import ConfigFault, load_config
-from cliproxy.config.schema import Config
-from cliproxy.credentials.from_config import credentials_of
-from cliproxy.routing.catalogue import Catalogue
-from cliproxy.routing.registry import builtin_registry
+from cliproxy.cli import certs, credentials, doctor, flows, login, models, run, setup, usage
+from cliproxy.cli.configuration import ConfigPath, addon, load, shipped_config
+from cliproxy.cli.mitmproxy_program import mitmproxy_program
 
 app = App(name="cliproxy", help="An AI gateway that lives inside mitmproxy.")
-
-ConfigPath = Annotated[Path | None, Parameter(name="--config", help="Path of config.yaml. Default: the shipped one.")]
+app.command(certs.certs)
+app.command(credentials.app)
+app.command(doctor.doctor)
+app.command(flows.app)
+app.command(login.login)
+app.command(models.models)
+app.command(run.run)
+app.command(setup.setup)
+app.command(usage.usage)
 
 
 @app.command
@@ -31,54 +30,15 @@ def serve(
     web: Annotated[bool, Parameter(negative="", help="With mitmweb's live view in place of mitmdump.")] = False,
 ) -> None:
     """Start the gateway. Stops with Ctrl-C."""
-    path = config or _shipped_config()
-    settings = _load(path)
+    path = config or shipped_config()
+    settings = load(path)
     listen_host = settings.host if host is None else host
     address = f"{listen_host}:{settings.port if port is None else port}".lstrip(":")
-    arguments = ["-s", str(_addon()), "--set", f"cliproxy_config={path}"]
+    arguments = ["-s", str(addon()), "--set", f"cliproxy_config={path}"]
     arguments += ["--mode", f"reverse:http://cliproxy.internal@{address}", *mitmproxy_args]
-    program = _mitmproxy_program("mitmweb" if web else "mitmdump")
+    program = mitmproxy_program("mitmweb" if web else "mitmdump")
     # In place of this process: signals and the exit code are mitmproxy's own.
     os.execv(program, [program, *arguments])  # noqa: S606 - no shell wanted
-
-
-@app.command
-def models(*, config: ConfigPath = None) -> None:
-    """List the models that the configured credentials offer."""
-    catalogue = Catalogue(credentials_of(_load(config or _shipped_config())), builtin_registry())
-    table = Table("model", "provider", "context", "output", box=None)
-    for model in catalogue.listed():
-        facts = model.facts
-        table.add_row(model.name, model.provider, str(facts.context_tokens or ""), str(facts.max_output_tokens or ""))
-    Console().print(table)
-
-
-def _load(path: Path) -> Config:
-    """The config, or the end of the program with its faults on stderr and exit code 1."""
-    try:
-        return load_config(path).config
-    except ConfigFault as fault:
-        print(fault, file=sys.stderr)
-        raise SystemExit(1) from None
-
-
-def _mitmproxy_program(name: str) -> str:
-    """mitmproxy's program of this installation, else the one on the PATH."""
-    beside = Path(sys.executable).with_name(name)
-    program = str(beside) if beside.exists() else shutil.which(name)
-    if not program:
-        raise SystemExit(f"{name} is not installed beside {sys.executable}: pip install mitmproxy")
-    return program
-
-
-def _addon() -> Path:
-    spec = find_spec("cliproxy_addon")
-    assert spec and spec.origin
-    return Path(spec.origin)
-
-
-def _shipped_config() -> Path:
-    return _addon().parent / "config.yaml"
 
 
 def main() -> None:

@@ -20,31 +20,16 @@ from .schema.credentials import (
     Upstream,
     UpstreamSecret,
 )
-from .schema.root import Codex, Config, RemoteManagement, Routing
+from .schema.root import Codex, Config, QuotaExceeded, RemoteManagement, Routing
 from .schema.values import Count, Flag, Headers, HttpUrl, Name, ProxyUrl, Section, Whole, one_of
 
 NOT_YET = (
-    "ampcode",
-    "auth_auto_refresh_workers",
-    "auth_dir",
-    "claude_code",
     "disable_image_generation",
     "error_logs_max_files",
     "logging_to_file",
     "logs_max_total_size_mb",
-    "oauth_excluded_models",
-    "oauth_model_alias",
-    "oauth_request_scoped_errors",
     "passthrough_headers",
-    "quota_exceeded",
-    "quota_refresh_interval",
-    "remote_management",
     "request_log",
-    "tls",
-    "usage_statistics_enabled",
-    "vertex_api_key",
-    "ws_auth",
-    "xai_api_key",
 )
 """Keys of the file that are read and checked, but whose features are not built yet."""
 
@@ -90,6 +75,7 @@ IGNORED: dict[type[Section], dict[str, Ignored]] = {
         "orphan-delegation-compatibility": Ignored.NOT_BUILT,
     },
     CodexKey: {"alpha-search": Ignored.NOT_BUILT},
+    QuotaExceeded: {"antigravity-credits": Ignored.NOT_BUILT},
     RemoteManagement: {
         "disable-auto-update-panel": Ignored.NOT_BUILT,
         "panel-github-repository": Ignored.NOT_BUILT,

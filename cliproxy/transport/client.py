@@ -7,9 +7,9 @@ environment, no total time limit. What remains is bytes with time limits.
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -27,6 +27,8 @@ from cliproxy.wire.errors import (
     UpstreamUnreachable,
 )
 
+WebSocket = aiohttp.ClientWebSocketResponse
+
 _USERINFO = re.compile(r"//[^/@\s]*@")
 
 
@@ -39,27 +41,6 @@ class TimeLimits:
     """From the request being sent to the response's headers."""
     idle_s: float | None
     """Between two slices of the body."""
-
-
-class UpstreamResponse(Protocol):
-    """A response whose body has not been read yet."""
-
-    status: int
-    reason: str
-    headers: Headers
-    peer: tuple[str, int] | None
-
-    def chunks(self) -> AsyncGenerator[bytes]:
-        """The body as it arrives, each slice all that has arrived. Raises UpstreamCut, UpstreamTimeout."""
-        ...
-
-    async def read(self, limit_bytes: int) -> bytes:
-        """The whole body. Raises UpstreamGarbled beyond the limit, else as `chunks`."""
-        ...
-
-    def close(self) -> None:
-        """Give up; aborts the call if it is still going on."""
-        ...
 
 
 class HttpResponse:
@@ -118,9 +99,10 @@ class HttpTransport:
         """tls: how upstream certificates are checked. default_proxy_url: for requests that name none; None: the
         environment's (`HTTPS_PROXY`, `NO_PROXY` …)."""
         self._tls = tls
-        self._limits = limits
+        self.limits = limits
         self._default_proxy_url = default_proxy_url
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[str, bool], aiohttp.ClientSession] = {}
+        """By the proxy, those for WebSockets apart."""
         self._environment: dict[tuple[str, str], str] = {}
 
     async def send(self, request: UpstreamRequest) -> HttpResponse:
@@ -128,20 +110,50 @@ class HttpTransport:
 
         Raises UpstreamUnreachable (nothing was sent), UpstreamTimeout, UpstreamCut, UpstreamGarbled.
         """
-        url = urlsplit(request.url)
-        proxy_url = request.proxy_url or self._default_proxy_url or self._environment_proxy(url.scheme, url.netloc)
-        session = self._session(proxy_url)
-        limits = self._limits
-        host = url.netloc
-        try:
+        session, proxy_url, host = self._way_to(request)
+        with self._as_faults(host):
             response = await session.request(
                 request.method,
                 URL(request.url, encoded=True),
                 headers=request.headers,
                 data=request.body,
-                proxy=proxy_url if proxy_url.startswith("http") else None,
+                proxy=proxy_url,
                 allow_redirects=False,
             )
+        return HttpResponse(response, self.limits.idle_s)
+
+    async def open_websocket(self, request: UpstreamRequest, max_message_bytes: int) -> WebSocket | None:
+        """Open a WebSocket where a request would go, with its headers; None where the upstream refuses.
+
+        Raises UpstreamUnreachable, UpstreamTimeout, UpstreamCut, UpstreamGarbled.
+        """
+        session, proxy_url, host = self._way_to(request, websocket=True)
+        with self._as_faults(host):
+            try:
+                return await session.ws_connect(
+                    URL(request.url, encoded=True),
+                    headers=request.headers,
+                    proxy=proxy_url,
+                    max_msg_size=max_message_bytes,
+                )
+            except (aiohttp.WSServerHandshakeError, _Redirected):
+                return None
+
+    def _way_to(
+        self, request: UpstreamRequest, *, websocket: bool = False
+    ) -> tuple[aiohttp.ClientSession, str | None, str]:
+        """The session for a request, the proxy that it must name, and the host."""
+        url = urlsplit(request.url)
+        proxy_url = request.proxy_url or self._default_proxy_url or self._environment_proxy(url.scheme, url.netloc)
+        session = self._session(proxy_url, websocket=websocket)
+        return session, proxy_url if proxy_url.startswith("http") else None, url.netloc
+
+    @contextmanager
+    def _as_faults(self, host: str) -> Iterator[None]:
+        """Tells aiohttp's errors in the gateway's words."""
+        limits = self.limits
+        try:
+            yield
         except (
             aiohttp.ClientConnectorError,
             aiohttp.ClientProxyConnectionError,
@@ -164,17 +176,18 @@ class HttpTransport:
             raise UpstreamGarbled(f"{host} did not answer in HTTP: {_reason(error)}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamFault(f"the call to {host} failed: {_reason(error)}") from None
-        return HttpResponse(response, limits.idle_s)
 
-    def _session(self, proxy_url: str) -> aiohttp.ClientSession:
-        session = self._sessions.get(proxy_url)
+    def _session(self, proxy_url: str, *, websocket: bool = False) -> aiohttp.ClientSession:
+        session = self._sessions.get((proxy_url, websocket))
         if session is None:
-            session = self._sessions[proxy_url] = aiohttp.ClientSession(
-                connector=self._connector(proxy_url),
+            session = self._sessions[proxy_url, websocket] = aiohttp.ClientSession(
+                connector=self._session(proxy_url).connector if websocket else self._connector(proxy_url),
+                connector_owner=not websocket,
+                trace_configs=[_without_redirects()] if websocket else None,
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(
-                    total=None, connect=self._limits.connect_s, sock_read=self._limits.first_byte_s
+                    total=None, connect=self.limits.connect_s, sock_read=self.limits.first_byte_s
                 ),
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
                 read_bufsize=64 * 1024,
@@ -207,6 +220,21 @@ class HttpTransport:
         sessions, self._sessions = list(self._sessions.values()), {}
         for session in sessions:
             await session.close()
+
+
+class _Redirected(Exception):
+    """An opening handshake was answered with a redirect."""
+
+
+def _without_redirects() -> aiohttp.TraceConfig:
+    """aiohttp follows redirects of opening handshakes, and has no other way to be told not to."""
+
+    async def refuse(*_: object) -> None:
+        raise _Redirected
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(refuse)
+    return trace
 
 
 def _reason(error: BaseException) -> str:

@@ -46,6 +46,12 @@ def returned(headers: Headers) -> Headers:
     return kept
 
 
+def end_to_end(headers: Headers) -> Headers:
+    """The headers of a message that is passed on as it is: all but hop-by-hop ones."""
+    dropped = HOP_BY_HOP | _named_by_connection(headers)
+    return Headers((name, value) for name, value in headers.items() if name.lower() not in dropped)
+
+
 def _named_by_connection(headers: Headers) -> set[str]:
     """The headers that `Connection:` declares hop-by-hop."""
     values = headers.getall("connection", ())

@@ -4,6 +4,7 @@ import html
 import re
 import time
 from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, cast
@@ -34,6 +35,9 @@ _DURATION = re.compile(
     re.IGNORECASE,
 )
 _WAIT = re.compile(r"\b(?:try again|retry|resets?)\s+(?:in|after)\s+((?:\d+(?:\.\d+)?\s*[a-z]+[\s,]*)+)", re.IGNORECASE)
+_RESET_AT = re.compile(r"(?:\breset at|将在)\s+(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
+_GLM_CLOCK = timezone(timedelta(hours=8))
+"""GLM tells the time of Beijing to all the world."""
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WAITING_STATUSES = frozenset({429, 503, 529})
 
@@ -60,7 +64,7 @@ def read(payload: Any, status: int | None, statuses: Mapping[str, int]) -> Upstr
     return UpstreamRefused(
         message or f"the upstream answered {_status_words(status)}",
         status=status,
-        code=word(error, "code"),
+        code=word(error, "code") or word(error, "reason"),
         kind=word(error, "type"),
         param=word(error, "param"),
         retry_after_s=wait_s(message) if status in _WAITING_STATUSES else None,
@@ -102,9 +106,18 @@ def word(error: Json, key: str) -> str | None:
 
 
 def wait_s(message: str) -> float | None:
-    """Seconds, from a message such as "Please try again in 6m0.5s"."""
-    wait = _WAIT.search(message)
-    return duration_s(wait[1]) if wait else None
+    """Seconds, from a message such as "Please try again in 6m0.5s", or GLM's "will reset at 2026-09-09 05:38:28"."""
+    if wait := _WAIT.search(message):
+        return duration_s(wait[1])
+    reset = _RESET_AT.search(message)
+    return _until_s(reset[1]) if reset else None
+
+
+def _until_s(glm_time: str) -> float | None:
+    try:
+        return max(0.0, datetime.fromisoformat(glm_time).replace(tzinfo=_GLM_CLOCK).timestamp() - time.time())
+    except ValueError:
+        return None
 
 
 def duration_s(text: str) -> float | None:

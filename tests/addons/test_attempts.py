@@ -15,7 +15,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
 
-from addons.attempts import ATTEMPT, MARK_FAILED, MARK_SERVED
+from addons.labels import ATTEMPT, MARK_FAILED, MARK_SERVED
 from tests import native
 from tests.answers import Answer
 from tests.calls import Call, ask, call, http1

@@ -180,18 +180,6 @@ async def test_head_is_answered_without_a_body_over_http2(
     assert stream.headers["content-length"] == "15"
 
 
-async def test_a_websocket_is_refused(gateway: Gateway, client: ClientSession) -> None:
-    upgrade = {
-        "connection": "upgrade",
-        "upgrade": "websocket",
-        "sec-websocket-version": "13",
-        "sec-websocket-key": "dGVzdCB0ZXN0IHRlc3QgMQ==",
-    }
-    async with client.get(f"{gateway.url}/v1/responses", headers=upgrade) as answer:
-        assert answer.status == 426
-        assert "POST" in (await answer.json())["error"]["message"]
-
-
 # ---------------------------------------------------------------- other scripts
 
 

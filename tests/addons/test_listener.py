@@ -76,9 +76,9 @@ async def test_a_port_in_use_ends_the_start_with_a_message(confdir: Path, taken_
 
 
 async def test_a_mode_that_the_user_asks_for_stays(
-    start: Start, shared_upstream: Upstream, client: ClientSession
+    start: Start, shared_upstream: Upstream, client: ClientSession, tmp_path: Path
 ) -> None:
-    gateway = await start({}, mode="regular@127.0.0.1:0")
+    gateway = await start({"certs-dir": str(tmp_path)}, mode="regular@127.0.0.1:0")
     shared_upstream.script(Answer(body=b"through the proxy"))
     async with client.get(f"{shared_upstream.url}/v1/models", proxy=gateway.url) as answer:
         assert await answer.read() == b"through the proxy"

@@ -76,15 +76,3 @@ async def test_a_wrong_config_ends_with_its_fault(tmp_path: Path, command: str) 
     assert f"{path}:1:" in program.text
     assert "port" in program.text
     assert_clean(program)
-
-
-async def test_models_lists_what_the_credentials_offer(tmp_path: Path, upstream: Upstream) -> None:
-    path = written(tmp_path, {**config_for(upstream), "demo": False})
-    program = await spawn(Program, *COMMAND, "models", "--config", str(path))
-    assert await program.ended() == 0
-    header, *rows = [line.split() for line in program.log]
-    assert header == ["model", "provider", "context", "output"]
-    listed = {row[0]: row[1] for row in rows}
-    assert listed["anthropic-model"] == "claude"
-    assert listed["chat-model"] == "chat"
-    assert_clean(program)

@@ -1,6 +1,6 @@
 """`make test-clients`: real tools and SDKs, unmodified, through the gateway to the harness's mock upstream.
 
-Owns which client meets which upstream in which cases, and the telling of the results. The clients, the cases and the
+Owns which client meets which upstream in which cases, by its base URL or intercepted, and the telling of the results. The clients, the cases and the
 judgement of a row are the harness's (`../shared/harness/clients`, or `CLIPROXY_HARNESS`); without it nothing runs.
 """
 
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import interception
 from installation import NotInstalled, installed_clients, python_of
 from servers import ROOT, UPSTREAMS, NotServing, credential, mock_log, running_gateway, running_mock
 
@@ -40,7 +41,7 @@ ROWS: dict[str, tuple[Group, ...]] = {
         # Its own format, then the others; likewise below.
         ("claude qwen-anthropic sdk-anthropic sdk-anthropic-stream", "text tool"),
         ("claude sdk-anthropic-stream", "parallel think"),
-        ("codex codex-lite", "tool write think"),
+        ("codex codex-lite codex-builtin", "tool write think"),
         ("gemini qwen qwen-gemini", "tool read-image think"),
         ("sdk-chat sdk-responses sdk-gemini", "tool"),
         ("sdk-chat-stream sdk-responses-stream sdk-gemini-stream", "parallel think"),
@@ -54,7 +55,7 @@ ROWS: dict[str, tuple[Group, ...]] = {
         ("sdk-responses-stream sdk-anthropic-stream sdk-gemini-stream", "parallel think"),
     ),
     "openai-responses": (
-        # codex-builtin tries a WebSocket first.
+        # codex-builtin speaks over a WebSocket.
         ("codex codex-lite codex-builtin sdk-responses sdk-responses-stream", "text tool"),
         ("codex codex-lite sdk-responses-stream", "parallel think"),
         ("claude gemini", "tool read-image think"),
@@ -64,7 +65,7 @@ ROWS: dict[str, tuple[Group, ...]] = {
     "gemini": (
         ("gemini qwen-gemini sdk-gemini sdk-gemini-stream", "text tool"),
         ("gemini sdk-gemini-stream", "parallel think"),
-        ("codex codex-lite", "tool write think"),
+        ("codex codex-lite codex-builtin", "tool write think"),
         ("claude qwen qwen-anthropic", "tool read-image think"),
         ("sdk-chat sdk-responses sdk-anthropic", "tool"),
         ("sdk-chat-stream sdk-responses-stream sdk-anthropic-stream", "parallel think"),
@@ -93,13 +94,34 @@ class Run:
         try:
             with running_gateway(config, work) as (url, log):
                 for group in groups:
-                    self._send(group, url, work)
+                    self._send(group, ("--base", url), work, self.clients, self.mock_url)
             self._check("the gateway logs no error", log.read_text("utf-8", "replace").splitlines())
         except NotServing as error:
             self._check("the gateway starts", str(error).splitlines())
 
-    def _send(self, group: Group, url: str, work: Path) -> None:
-        for result in self._results(group, url, work):
+    def intercept(self, mode: str, rows: Sequence[interception.Row]) -> None:
+        """Send clients that know nothing of a gateway to a mock of their own, each through `cliproxy run`."""
+        print(f"\ninterception: {mode}", flush=True)
+        for number, (clients, cases, formats) in enumerate(rows):
+            work = self.work / f"{mode}-{number}"
+            work.mkdir()
+            python = python_of(self.clients)
+            with (
+                running_mock(python, self.harness, work) as mock_url,
+                interception.way_out(mock_url, work) as (proxy_url, ca),
+            ):
+                config = interception.config_of(formats, mock_url, work)
+                wrapped = interception.wrapped_clients(self.clients, mode, config, work)
+                way = ("--proxy", proxy_url, "--ca", str(ca))
+                self._send((clients, cases), way, work, wrapped, mock_url)
+                seen = mock_log(mock_url)
+            shown = "the client's own credential" if mode == "observe" else "our credential and not the client's"
+            self._check(f"vendors see {shown}", interception.objections(mode, seen, self.client_key, formats))
+            self._check("what was used is on record", interception.unbooked(seen, work))
+            self._check("nothing is left running", interception.left_behind(work))
+
+    def _send(self, group: Group, way: Sequence[str], work: Path, clients: Path, mock_url: str) -> None:
+        for result in self._results(group, way, work, clients, mock_url):
             self._count(result["ok"])
             if not result["ok"]:
                 _tell_failure(result)
@@ -127,18 +149,21 @@ class Run:
         else:
             self.failed += 1
 
-    def _results(self, group: Group, url: str, work: Path) -> list[dict[str, Any]]:
-        """What the harness says of each row; its lines are printed as they come."""
+    def _results(self, group: Group, way: Sequence[str], work: Path, root: Path, mock_url: str) -> list[dict[str, Any]]:
+        """What the harness says of each row; its lines are printed as they come.
+
+        way: how clients get to the gateway, as the harness's options. root: where the clients are.
+        """
         clients, cases = group
         report = work / "results.json"
         report.unlink(missing_ok=True)
         command = [
-            python_of(self.clients), self.harness / "run_clients.py", "--base", url, "--mock", self.mock_url,
+            python_of(self.clients), self.harness / "run_clients.py", *way, "--mock", mock_url,
             "--clients", clients.replace(" ", ","), "--cases", cases.replace(" ", ","), "--jobs", str(JOBS),
             "--timeout", str(ROW_LIMIT_S), "--work", work / "rows", "--json", report,
         ]  # fmt: skip
         loopback = "127.0.0.1"
-        environment = {**os.environ, "CLIENTS_ROOT": str(self.clients), "NO_PROXY": loopback, "no_proxy": loopback}
+        environment = {**os.environ, "CLIENTS_ROOT": str(root), "NO_PROXY": loopback, "no_proxy": loopback}
         with _ended_with_its_clients(
             subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         ) as process:
@@ -203,19 +228,23 @@ def _find_harness() -> Path | None:
     return place if (place / "run_clients.py").is_file() else None
 
 
-def _selected(upstreams: str, clients: str) -> dict[str, list[Group]]:
-    """`ROWS`, narrowed to the given names where some are given."""
-    selected: dict[str, list[Group]] = {}
-    for upstream in upstreams.split(",") if upstreams else ROWS:
-        for names, cases in ROWS[upstream]:
-            if kept := [name for name in names.split() if not clients or name in clients.split(",")]:
-                selected.setdefault(upstream, []).append((" ".join(kept), cases))
+def _selected(
+    rows: Mapping[str, Sequence[tuple[str, *tuple[Any, ...]]]], wanted: str, clients: str
+) -> dict[str, list[Any]]:
+    """Rows, narrowed to the given names where some are given."""
+    selected: dict[str, list[Any]] = {}
+    for key in rows:
+        for names, *rest in rows[key]:
+            kept = [name for name in names.split() if not clients or name in clients.split(",")]
+            if kept and (not wanted or key in wanted.split(",")):
+                selected.setdefault(key, []).append((" ".join(kept), *rest))
     return selected
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--upstreams", default="", help="only these, with commas: " + ",".join(ROWS))
+    keys = ",".join((*ROWS, *interception.ROWS))
+    parser.add_argument("--upstreams", default="", help=f"only these upstreams and modes of interception: {keys}")
     parser.add_argument("--clients", default="", help="only these, with commas, by the harness's names")
     arguments = parser.parse_args()
     harness = _find_harness()
@@ -224,7 +253,8 @@ def main() -> int:
         print("0 passed, 0 failed")
         return 0
     try:
-        passed, failed = _run(harness, _selected(arguments.upstreams, arguments.clients))
+        wanted = arguments.upstreams, arguments.clients
+        passed, failed = _run(harness, _selected(ROWS, *wanted), _selected(interception.ROWS, *wanted))
     except (NotInstalled, NotServing) as error:
         print(error, file=sys.stderr)
         return 1
@@ -232,7 +262,9 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _run(harness: Path, selected: Mapping[str, Sequence[Group]]) -> tuple[int, int]:
+def _run(
+    harness: Path, selected: Mapping[str, Sequence[Group]], intercepted: Mapping[str, Sequence[interception.Row]]
+) -> tuple[int, int]:
     """How many rows and checks passed and failed."""
     began_s = time.monotonic()
     clients = installed_clients(harness)
@@ -244,7 +276,10 @@ def _run(harness: Path, selected: Mapping[str, Sequence[Group]]) -> tuple[int, i
             run = Run(harness, clients, work, mock_url, client_key)
             for upstream, groups in selected.items():
                 run.meet(upstream, groups)
-            run.check_upstream()
+            if selected:
+                run.check_upstream()
+            for mode, rows in intercepted.items():
+                run.intercept(mode, rows)
     print(f"\nclients ready in {ready_s - began_s:.0f} s, rows done in {time.monotonic() - ready_s:.0f} s")
     return run.passed, run.failed
 

@@ -140,7 +140,7 @@ def test_bottomless_nesting_is_refused(text: str) -> None:
             "oauth-request-scoped-errors: {codex: [{status: 400, action: stop, match-regexr: ['(']}]}",
             "1:82: oauth-request-scoped-errors.codex[0].match-regexr[0]: expected a regular expression, found '('",
         ),
-        ("tls:\n  enable: true", "2:3: tls: expected cert and key, since enable is true"),
+        ("tls:\n  cert: a.pem", "2:3: tls: expected both cert and key, or neither"),
         ("host: a\nport: 1\nhost: b", "3:1: host: this key is already on line 1"),
         ("api-keys: []\napi_keys: []", "2:1: api-keys: this key is already on line 1"),
         (

@@ -1,4 +1,4 @@
-"""WebSockets are not served: clients that try one are told so with 426, on which Codex goes on with POST."""
+"""Where no WebSocket can be opened, here in the library, clients are told so with 426: then Codex goes on with POST."""
 
 from collections.abc import Mapping
 
@@ -20,6 +20,7 @@ async def test_a_websocket_is_refused(site: Site, headers: Mapping[str, str]) ->
     vendor = await site.upstream("openai-responses")
     answer = await site.clients().http.get("/v1/responses", headers=headers)
     assert answer.status_code == 426
+    assert answer.headers["upgrade"] == "websocket"
     error = answer.json()["error"]
     assert (error["code"], error["type"]) == ("upgrade_required", "invalid_request_error")
     assert "use POST" in error["message"]

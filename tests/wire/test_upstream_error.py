@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import datetime, timedelta, timezone
 from email.utils import formatdate
 
 import pytest
@@ -178,6 +179,17 @@ def test_the_header_counts_for_more_than_words():
     payload = {"message": "Please try again in 20ms"}
     assert answered(read(payload, 429, STATUSES), {"retry-after": "9"}, b"").retry_after_s == 9
     assert answered(read(payload, 429, STATUSES), {"retry-after": "soon"}, b"").retry_after_s == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["Usage limit reached for 5 hour. Your limit will reset at {}", "已达到 5 小时的使用上限。您的限额将在 {} 重置。"],
+)
+def test_glm_tells_the_time_in_beijing(words):
+    beijing = datetime.fromtimestamp(time.time() + 7200, timezone(timedelta(hours=8)))
+    assert wait_s(words.format(beijing.strftime("%Y-%m-%d %H:%M:%S"))) == pytest.approx(7200, abs=5)
+    assert wait_s(words.format("2020-01-01 00:00:00")) == 0
+    assert wait_s(words.format("2020-13-01 00:00:00")) is None
 
 
 def test_words_of_a_request_are_no_wait():

@@ -19,7 +19,22 @@ from .credentials import (
     VertexKey,
     XaiKey,
 )
-from .root import Config, Dispatch, Inspect, OAuthClient, Provider, Routing, Timeouts, Tls, UpstreamStrategy
+from .root import (
+    Ampcode,
+    AmpModelMapping,
+    Config,
+    Dispatch,
+    Inspect,
+    Intercept,
+    OAuthClient,
+    Provider,
+    Routing,
+    Timeouts,
+    Tls,
+    Treatment,
+    UpstreamStrategy,
+    UsageLedger,
+)
 from .rules import (
     ErrorRule,
     ModelChain,
@@ -33,6 +48,8 @@ from .rules import (
 from .values import Headers, Section, kebab
 
 __all__ = [
+    "AmpModelMapping",
+    "Ampcode",
     "ClaudeKey",
     "ClientKey",
     "CodexKey",
@@ -43,6 +60,7 @@ __all__ = [
     "GeminiKey",
     "Headers",
     "Inspect",
+    "Intercept",
     "KeyEntry",
     "KeyedUpstream",
     "Model",
@@ -61,8 +79,10 @@ __all__ = [
     "Thinking",
     "Timeouts",
     "Tls",
+    "Treatment",
     "Upstream",
     "UpstreamStrategy",
+    "UsageLedger",
     "VertexKey",
     "XaiKey",
     "kebab",

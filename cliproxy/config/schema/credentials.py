@@ -260,19 +260,36 @@ class KeyEntry(Section):
     """Proxy for this key; `direct` = none. Empty = the upstream's."""
 
 
+_SPOKEN: Mapping[str, tuple[Format, ...]] = {
+    "glm": ("openai-chat", "anthropic"),
+    "iflow": ("openai-chat",),
+    "kimi": ("openai-chat", "anthropic"),
+    "qwen": ("openai-chat",),
+}
+"""Formats of the vendors that an upstream's `dialect` may name."""
+
+
 class OpenAICompatibility(Upstream):
-    """An upstream that speaks one of OpenAI's APIs, with any number of keys. Needs `base-url`."""
+    """An upstream of any maker, with any number of keys. Needs `base-url`."""
 
     name: Name
     """Name of the provider in model lists, usage and logs."""
-    wire: Annotated[Literal["openai-chat", "openai-responses"], one_of()] = "openai-chat"
-    """Format that the upstream speaks."""
+    wire: ClientFormat = "openai-chat"
+    """Format that the upstream speaks: OpenAI's, Anthropic's (what is called Claude-compatible), or Gemini's."""
+    dialect: Annotated[Literal["glm", "iflow", "kimi", "qwen"], one_of()] | None = None
+    """Vendor whose API it is, where that has rules of its own beyond the format. Absent = it has none."""
     api_key_entries: tuple[KeyEntry, ...] = ()
     """The upstream's keys. Empty = none is sent."""
     models: tuple[CompatModel, ...] = ()
     """Models that it offers. An alias that stands on several makes them stand in for each other."""
     support_prompt_cache_key: Flag = False
     """The upstream understands `prompt_cache_key`: derive one where the client sends none."""
+
+    @model_validator(mode="after")
+    def _is_spoken(self) -> "OpenAICompatibility":
+        if self.dialect and self.wire not in _SPOKEN[self.dialect]:
+            raise ValueError(f"wire to be {' or '.join(_SPOKEN[self.dialect])}, which {self.dialect} speaks")
+        return self
 
     @override
     @classmethod

@@ -14,10 +14,12 @@ from .values import (
     Duration,
     Flag,
     HttpUrl,
+    InterceptedHost,
     ListenHost,
     Name,
     Port,
     ProxyUrl,
+    ReachedHost,
     Section,
     Whole,
     one_of,
@@ -36,14 +38,14 @@ class Tls(Section):
     enable: Flag = False
     """Answer HTTPS instead of HTTP."""
     cert: str = ""
-    """Path of the certificate with its chain, PEM. Needed with `enable`."""
+    """Path of the certificate with its chain, PEM. Empty = one is made, as `cliproxy certs` shows."""
     key: str = ""
-    """Path of the certificate's private key, PEM. Needed with `enable`."""
+    """Path of the certificate's private key, PEM. Needed with `cert`."""
 
     @model_validator(mode="after")
     def _complete(self) -> "Tls":
-        if self.enable and not (self.cert and self.key):
-            raise ValueError("cert and key, since enable is true")
+        if bool(self.cert) != bool(self.key):
+            raise ValueError("both cert and key, or neither")
         return self
 
 
@@ -56,6 +58,15 @@ class RemoteManagement(Section):
     """Key of the management API, plain or hashed with bcrypt. Empty = the API is off."""
     disable_control_panel: Flag = False
     """Do not serve the dashboard."""
+    api_call_hosts: tuple[ReachedHost, ...] = ()
+    """Hosts that `api-call` may reach beside upstreams'; `*.` stands for all names below, `*` for any host."""
+
+
+class Metrics(Section):
+    """Figures for Prometheus, at `/metrics`."""
+
+    enabled: Flag = False
+    """Count, and answer there."""
 
 
 class Routing(Section):
@@ -114,8 +125,6 @@ class QuotaExceeded(Section):
     """Try the account's other Google Cloud projects."""
     switch_preview_model: Flag = False
     """Try the model's preview version."""
-    antigravity_credits: Flag = False
-    """Spend Google One AI credits, as the last resort, for Antigravity's Claude models."""
 
 
 class Codex(Section):
@@ -230,6 +239,35 @@ class Inspect(Section):
     """How much is kept of each body of an attempt, bytes."""
 
 
+class UsageLedger(Section):
+    """The table of requests, tokens and prices."""
+
+    path: str = ""
+    """SQLite file. Empty = `usage.db` in the data directory of the user's account on this system."""
+    keep_days: Count = 90
+    """How long single requests are kept; sums by the hour stay. 0 = for ever."""
+    max_size_mb: Count = 1024
+    """How large the file may grow before the oldest requests are removed, MB. 0 = any size."""
+
+
+Treatment = Literal["observe", "pool", "route"]
+"""What becomes of an API call that a tool made to its vendor."""
+_Treatment = Annotated[Treatment, one_of()]
+
+
+class Intercept(Section):
+    """Tools that call their vendors, in mitmproxy's regular, upstream, SOCKS, transparent and local modes."""
+
+    mode: _Treatment = "observe"
+    """`observe`: passed on as it is, shown and counted. `pool`: with your credentials. `route`: by any provider."""
+    hosts: dict[InterceptedHost, _Treatment] = Field(default_factory=dict)
+    """The mode for single hosts, further ones too; `*.` at the beginning stands for all names below."""
+    decrypt_others: Flag = False
+    """Decrypt connections to all other hosts as well, with mitmproxy's own certificates."""
+    ca: Annotated[Literal["cliproxy", "mitmproxy"], one_of()] = "cliproxy"
+    """Who signs for intercepted hosts: the local CA of `cliproxy certs`, or mitmproxy's, which may sign for any."""
+
+
 class Config(Section):
     """The whole configuration; every key is optional. Attributes have their keys' names, with `_` for `-`."""
 
@@ -241,6 +279,10 @@ class Config(Section):
     """Port to listen on. 0 = any free port."""
     tls: Tls = Tls()
     """HTTPS on the gateway's own port."""
+    intercept: Intercept = Intercept()
+    """Tools that call their vendors, in mitmproxy's regular, upstream, SOCKS, transparent and local modes."""
+    certs_dir: str = ""
+    """Where certificates are kept. Empty = `certs/` of the working tree, else in the user's data directory."""
 
     # Who may use it, and who may change it
     api_keys: tuple[ClientKey, ...] = ()
@@ -277,6 +319,8 @@ class Config(Section):
     # Models
     models: dict[Name, ModelChain] = Field(default_factory=dict)
     """Names of your own that stand for several models, tried in order; `*` in a name stands for any text."""
+    models_file: str = ""
+    """Where `cliproxy models --refresh` keeps what it finds. Empty = `models.json` in the user's data directory."""
     force_model_prefix: Flag = False
     """Reach entries that have a `prefix` only through `prefix/model`."""
     oauth_model_alias: dict[Name, tuple[OAuthAlias, ...]] = Field(default_factory=dict)
@@ -337,8 +381,12 @@ class Config(Section):
     """Log in detail, and name what a translation dropped in the response header `x-cliproxy-dropped`."""
     inspect: Inspect = Inspect()
     """What mitmweb shows of the attempts made upstream."""
-    usage_statistics_enabled: Flag = False
-    """Keep a table of requests, tokens and prices."""
+    usage_statistics_enabled: Flag = True
+    """Keep a table of requests, tokens and prices; it holds no texts and no secrets."""
+    usage: UsageLedger = UsageLedger()
+    """Where that table is, and how long it is kept."""
+    metrics: Metrics = Metrics()
+    """Figures for Prometheus, at `/metrics`."""
     request_log: Flag = False
     """Write every exchange to a file of its own."""
     logging_to_file: Flag = False

@@ -91,6 +91,24 @@ def _listen_host(value: str) -> str:
 ListenHost = Annotated[str, AfterValidator(_listen_host)]
 
 
+_INTERCEPTED_HOST = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+
+
+def _intercepted_host(value: str) -> str:
+    host = value.lower().removesuffix(".")
+    if not _INTERCEPTED_HOST.fullmatch(host):
+        raise ValueError("a host name without scheme, port and path; *. may stand at its beginning")
+    return host
+
+
+InterceptedHost = Annotated[str, AfterValidator(_intercepted_host)]
+"""A host name, lower case; with `*.` before it, all names below it."""
+
+
+ReachedHost = Annotated[str, AfterValidator(lambda value: value if value == "*" else _intercepted_host(value))]
+"""As `InterceptedHost`, or `*` for any."""
+
+
 def _address(value: str, schemes: tuple[str, ...], expected: str) -> str:
     """The URL without its trailing slashes. `urlsplit` quotes its input in its errors, hence the detour."""
     try:

@@ -161,8 +161,8 @@ class AnswerEncoder(StreamEncoder):
         writer = self._open.pop(event.index, None)
         if writer is not None:
             writer.end()
-            if carrier := self._tokens.pop(event.index, None):
-                write_token(self._output, carrier, writer.token_place)
+        if isinstance(writer, CallWriter) and (carrier := self._tokens.pop(event.index, None)):
+            write_token(self._output, carrier, writer.token_place)
 
     def _finish(self, event: Finish) -> None:
         for index in list(self._open):

@@ -109,6 +109,9 @@ def _read(payload: Any, status: int | None) -> UpstreamRefused:
     refused = upstream_error.read(payload, status, _STATUSES)
     if refused.kind == "error":  # the type of the event
         refused.kind = None
+    if status is None and "model is at capacity" in refused.message.lower():
+        # The ChatGPT backend's words come without a code.
+        refused.status = 429
     error = upstream_error.error_object(payload)
     for key, since_s in (("resets_in_seconds", 0.0), ("resets_at", time.time())):
         reset_s = integer_of(error, key)

@@ -99,10 +99,27 @@ def test_formats_may_have_the_names_of_other_programs() -> None:
     )  # fmt: skip
 
 
-def test_an_openai_compatible_upstream_speaks_one_of_two_formats() -> None:
+@pytest.mark.parametrize(
+    ("wire", "format"),
+    [
+        ("OpenAI_Responses", "openai-responses"),
+        ("anthropic", "anthropic"),
+        ("claude", "anthropic"),
+        ("gemini", "gemini"),
+        ("openai", "openai-chat"),
+    ],
+)
+def test_a_compatible_upstream_speaks_one_of_the_formats(wire: str, format: str) -> None:
     assert OpenAICompatibility.model_validate({"name": "a"}).wire == "openai-chat"
-    assert OpenAICompatibility.model_validate({"name": "a", "wire": "OpenAI_Responses"}).wire == "openai-responses"
-    assert "openai-responses" in refused(OpenAICompatibility, {"name": "a", "wire": "anthropic"})
+    assert OpenAICompatibility.model_validate({"name": "a", "wire": wire}).wire == format
+    assert "openai-responses" in refused(OpenAICompatibility, {"name": "a", "wire": "soap"})
+
+
+def test_a_compatible_upstream_may_be_one_of_those_vendors_that_have_rules_of_their_own() -> None:
+    assert OpenAICompatibility.model_validate({"name": "a"}).dialect is None
+    assert OpenAICompatibility.model_validate({"name": "a", "dialect": "Kimi"}).dialect == "kimi"
+    assert "glm" in refused(OpenAICompatibility, {"name": "a", "dialect": "claude"})
+    assert "which qwen speaks" in refused(OpenAICompatibility, {"name": "a", "dialect": "qwen", "wire": "gemini"})
 
 
 def test_clients_know_a_model_by_its_alias_or_its_name() -> None:

@@ -1,0 +1,1 @@
+"""Unmodified tools: which hosts of vendors are intercepted, and what a tool needs in its environment for that."""

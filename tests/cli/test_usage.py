@@ -1,0 +1,62 @@
+"""`cliproxy usage` over a real ledger."""
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from cliproxy.cli.__main__ import app
+from cliproxy.config.schema import UsageLedger
+from cliproxy.usage.ledger import Ledger
+from tests.usage.exchanges import attempt, exchange
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps({"usage": {"path": str(tmp_path / "usage.db")}}), "utf-8")
+    return str(file)
+
+
+@pytest.fixture
+def booked(config: str, tmp_path: Path) -> str:
+    ledger = Ledger(UsageLedger(path=str(tmp_path / "usage.db")))
+    now_s = time.time()
+    for key, provider in (("me", "claude"), ("me", "claude"), ("you", "home-made")):
+        ledger.book(exchange(attempt(provider=provider, started_s=now_s), started_s=now_s, client_key=key))
+    ledger.close()
+    return config
+
+
+def run(*arguments: str) -> None:
+    app(arguments, result_action="return_value")
+
+
+def test_nothing_yet(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run("usage", "--config", config)
+    assert "Nothing was used" in capsys.readouterr().out
+
+
+def test_a_table(booked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run("usage", "key", "--config", booked)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["key", "requests"]
+    assert [line.split()[:2] for line in lines[1:4]] == [["me", "2"], ["you", "1"], ["all", "3"]]
+
+
+def test_json_and_csv(booked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run("usage", "model", "--json", "--config", booked)
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["model"], row["exchanges"], row["fresh_tokens"]) == ("claude-sonnet-4-5", 3, 300)
+    run("usage", "day", "--csv", "--config", booked)
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["day"], row["exchanges"]) == (time.strftime("%Y-%m-%d"), "3")
+
+
+def test_a_damaged_ledger_is_told(config: str, tmp_path: Path) -> None:
+    (tmp_path / "usage.db").write_bytes(b"rubbish" * 100)
+    with pytest.raises(SystemExit, match="cannot be read"):
+        run("usage", "--config", config)

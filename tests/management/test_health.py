@@ -1,0 +1,65 @@
+"""Whether the gateway can serve: in words for its operator, in outlines for everyone."""
+
+import pytest
+
+from cliproxy.management.inventory import inventory
+from tests.management.conftest import At
+from tests.management.desk import Desk
+
+KEYS = "claude-api-key: [{api-key: sk-test-1, base-url: 'http://127.0.0.1:9'}]\n"
+
+
+async def test_a_fresh_gateway_is_ready_with_its_demo(desk: Desk) -> None:
+    health = await desk.get("/health")
+    assert (health["status"], health["mitmweb_url"]) == ("ready", None)
+    assert health["checks"]["credentials"] == {"ok": True, "usable": 1, "total": 1, "detail": ""}
+    assert health["checks"]["ledger"] == {"ok": True, "enabled": True, "lost": 0, "detail": ""}
+    assert health["checks"]["config"]["path"] == str(desk.config_path)
+    assert health["checks"]["config"]["version"] == (await desk.ask("GET", "/debug")).headers["etag"].strip('"')
+
+
+async def test_the_outline_needs_no_key_and_tells_no_details(desk: Desk) -> None:
+    reply = await desk.ask("GET", "//readyz", key=None, peer="203.0.113.7")
+    assert reply.status == 200
+    assert reply.json == {
+        "status": "ready",
+        "checks": {"credentials": {"ok": True, "usable": 1}, "ledger": {"ok": True}, "config": {"ok": True}},
+    }
+
+
+@pytest.mark.parametrize("more", ["demo: false\n", KEYS])
+async def test_without_a_usable_credential_it_is_not_ready(desk_with: At, more: str) -> None:
+    desk = await desk_with(more)
+    for entry in inventory(desk.operator):
+        if entry.kind == "key":
+            desk.memory.pool.cooldowns.sideline(
+                entry.credentials[0].id, "", None, seconds=60, reason="quota", status=429, message="used up"
+            )
+    reply = await desk.ask("GET", "/health")
+    assert (reply.status, reply.json["status"]) == (503, "not ready")
+    assert reply.json["checks"]["credentials"]["detail"]
+    ready = await desk.ask("GET", "//readyz", key=None)
+    assert (ready.status, ready.json["checks"]["credentials"]["ok"]) == (503, False)
+
+
+async def test_a_ledger_that_cannot_be_written_is_told(desk: Desk) -> None:
+    assert desk.ledger
+    desk.ledger.trouble = "the disk /home/me is full"
+    reply = await desk.ask("GET", "/health")
+    assert (reply.status, reply.json["checks"]["ledger"]["detail"]) == (503, "the disk /home/me is full")
+    ready = await desk.ask("GET", "//readyz", key=None)
+    assert ready.status == 503 and "/home/me" not in ready.text
+
+
+async def test_a_file_that_is_not_in_force_is_told(desk: Desk) -> None:
+    desk.operator.config_trouble = "config.yaml:3:1: no"
+    reply = await desk.ask("GET", "/health")
+    assert (reply.status, reply.json["checks"]["config"]["detail"]) == (503, "config.yaml:3:1: no")
+    assert (await desk.ask("PUT", "/debug", {"value": True})).status == 200
+    assert (await desk.ask("GET", "/health")).status == 200
+
+
+async def test_without_a_ledger_it_is_well(desk_with: At) -> None:
+    desk = await desk_with("usage-statistics-enabled: false\n")
+    health = await desk.get("/health")
+    assert health["checks"]["ledger"] == {"ok": True, "enabled": False, "lost": 0, "detail": ""}
