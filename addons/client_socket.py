@@ -60,6 +60,7 @@ class ClientSocket:
         self._read = asyncio.Event()
         self._is_awaited = False
         self._is_over = False
+        self._is_leaving = False
         self._is_too_large = False
 
     # ------------------------------------------------------------ the layer's side
@@ -83,17 +84,28 @@ class ClientSocket:
         if not self._is_awaited:
             self.task.cancel()
 
+    def leave(self) -> None:
+        """The gateway is about to end: it answers what the client has sent, and then closes the socket."""
+        self._is_leaving = True
+        self._changed.set()
+
     # ------------------------------------------------------------ the gateway's side
+
+    @property
+    def is_leaving(self) -> bool:
+        return self._is_leaving
 
     async def receive(self) -> str | bytes | None:
         self._is_awaited = True
         try:
-            while not (self._messages or self._is_too_large or self._is_over):
+            while not (self._messages or self._is_too_large or self._is_over or self._is_leaving):
                 self._changed.clear()
                 await self._changed.wait()
         finally:
             self._is_awaited = False
         if self._is_over:
+            return None
+        if self._is_leaving and not self._messages:
             return None
         if not self._messages:
             raise MessageTooLarge
@@ -135,7 +147,7 @@ async def converse(conversation: Conversation, socket: ClientSocket) -> None:
     """Have a conversation on an open socket; what goes wrong here is our own fault."""
     try:
         await conversation.converse(socket)
-        await socket.close()
+        await socket.close(CloseCode.GOING_AWAY if socket.is_leaving else CloseCode.NORMAL)
     except ConnectionError:
         pass  # The client is gone.
     except Exception:

@@ -11,8 +11,9 @@ from mitmproxy.addons.view import View
 from mitmproxy.log import ALERT
 
 from addons.connection import PLACEHOLDER_HOST
-from addons.gateway import GatewayAddon, Standing
+from addons.gateway import GatewayAddon
 from addons.labels import ATTEMPT, DROPPED, FORMAT, REPLAY_OF
+from addons.life import Standing
 from addons.redaction import Redaction, redacted
 from cliproxy.agent import USER_AGENT
 from cliproxy.call import with_model
@@ -119,6 +120,12 @@ class Commands:
             return _curl(self._clean(_http(flow)))
         except ValueError as error:
             raise exceptions.CommandError(f"curl cannot send this: {error}") from None
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Keep mitmproxy's own replay from sending an attempt's masked credential."""
+        if flow.is_replay == "request" and ATTEMPT in flow.metadata and not flow.response:
+            said = "An attempt's credential is not kept: cliproxy.replay sends its client's request again.\n"
+            flow.response = http.Response.make(409, said, {"content-type": "text/plain"})
 
     def _standing(self) -> Standing:
         if standing := self._gateway.standing:

@@ -139,7 +139,8 @@ class Exchange(Protocol):
 class Host(SocketHost, Protocol):
     """What the layer needs of the addon that hosts the gateway."""
 
-    max_request_body_bytes: int
+    @property
+    def max_request_body_bytes(self) -> int: ...
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Claim the flow, or not."""

@@ -12,11 +12,23 @@ from urllib.request import getproxies
 
 from mitmproxy import ctx, http
 from mitmproxy.connection import Client
-from mitmproxy.proxy.mode_specs import DnsMode, LocalMode, ProxyMode, ReverseMode, TransparentMode, UpstreamMode
+from mitmproxy.proxy.mode_specs import (
+    DnsMode,
+    LocalMode,
+    ProxyMode,
+    ReverseMode,
+    TransparentMode,
+    TunMode,
+    UpstreamMode,
+    WireGuardMode,
+)
 from mitmproxy.tls import ClientHelloData
 
 from addons.certificates import Certificates
+from addons.connection import PLACEHOLDER_HOST
+from addons.listener import DEFAULT_MODES
 from addons.websocket import is_handshake
+from cliproxy.config.loading import ConfigFault
 from cliproxy.config.schema import Config, Treatment
 from cliproxy.exchange import ClientRequest, Intercepted
 from cliproxy.interception.hosts import InterceptedHosts
@@ -47,7 +59,7 @@ class Interceptor:
         self._certificates = Certificates(config, self._hosts.names)
 
     def prepare(self) -> None:
-        """Make the certificates that are going to be needed, and say whom clients have to trust."""
+        """Make the certificates that are going to be needed, and say whom clients have to trust. Raises ConfigFault."""
         modes = _modes()
         try:
             if self._tls.enable:
@@ -59,7 +71,7 @@ class Interceptor:
                     len(self._hosts.names), self._certificates.ca_path,
                 )  # fmt: skip
         except (OSError, ValueError) as error:
-            logger.error("No certificate: %s", error)
+            raise ConfigFault([f"No certificate: {error}"]) from None
 
     # ------------------------------------------------------------ connections
 
@@ -130,7 +142,10 @@ class Interceptor:
     def readdress(self, request: ClientRequest, flow: http.HTTPFlow) -> None:
         """Turn a request to a vendor into one to the gateway; others stay as they are."""
         if recognised := self._recognised(flow):
-            request.intercepted, request.path = recognised
+            intercepted, request.path = recognised
+            if flow.request.host == PLACEHOLDER_HOST:
+                return  # The operator sends it again, and to the gateway.
+            request.intercepted = intercepted
             # The client shows its vendor's key, so that none of ours can be asked of it.
             request.trusted = request.trusted or is_on_this_machine(flow.client_conn)
 
@@ -143,6 +158,8 @@ def is_on_this_machine(client: Client) -> bool:
         case TransparentMode():
             # A redirected connection of this machine's comes from its outer address, but ends on loopback.
             return _is_loopback(client.peername[0]) or _is_loopback(client.sockname[0])
+        case WireGuardMode() | TunMode():
+            return False  # Their clients choose their addresses themselves.
         case _:
             return _is_loopback(client.peername[0])
 
@@ -179,7 +196,8 @@ def _is_ours(proxy_url: str, ports: set[int | None]) -> bool:
 def _modes() -> list[ProxyMode]:
     """The modes as they are now; what is no mode, mitmproxy itself refuses."""
     modes = []
-    for spec in ctx.options.mode:
+    # By default, nothing listens in that mode for long.
+    for spec in () if ctx.options.mode == DEFAULT_MODES else ctx.options.mode:
         try:
             modes.append(ProxyMode.parse(spec))
         except ValueError:

@@ -61,6 +61,7 @@ def label_client(flow: http.HTTPFlow, exchange: Exchange, attempt_ids: Iterable[
 
 def _who(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
     return {
+        "cliproxy.exchange": exchange.id,
         "cliproxy.model": exchange.model,
         PROVIDER: attempt.provider,
         UPSTREAM_MODEL: attempt.model,
@@ -72,7 +73,11 @@ def _who(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
 
 def _put(flow: http.HTTPFlow, facts: dict[str, Any]) -> None:
     """What is empty is not said, so that a filter on a name alone finds those that have it."""
-    flow.metadata.update((name, value) for name, value in facts.items() if value not in ("", None, []))
+    for name, value in facts.items():
+        if value in ("", None, []):
+            flow.metadata.pop(name, None)
+        else:
+            flow.metadata[name] = value
 
 
 def outcome(attempt: Attempt) -> str:

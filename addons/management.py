@@ -74,7 +74,8 @@ class Management:
 
 async def _hide_key(operator: Operator) -> None:
     try:
-        await operator.hide_key()
+        if await operator.hide_key():
+            logger.info("remote-management.secret-key was replaced by its hash in %s", operator.config_file.path)
     except ManagementFault as fault:
         logger.warning("remote-management.secret-key stays in the config file as plain text: %s", fault)
 
@@ -82,4 +83,7 @@ async def _hide_key(operator: Operator) -> None:
 def _mitmweb_url() -> str:
     """Where mitmweb is, if that is the program."""
     options = ctx.options
-    return f"http://{options.web_host}:{options.web_port}/" if "web_port" in options else ""
+    if "web_port" not in options:
+        return ""
+    host = options.web_host if options.web_host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - is read here
+    return f"http://{host}:{options.web_port}/"

@@ -31,14 +31,18 @@ class Loaded(NamedTuple):
 
 def load_config(path: Path) -> Loaded:
     """Reads and checks a file. Raises ConfigFault where it cannot be read or holds no valid configuration."""
+    return parse_config(read_config(path), str(path))
+
+
+def read_config(path: Path) -> str:
+    """The text of a file. Raises ConfigFault."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigFault([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigFault([f"{path}:{line}:1: not UTF-8 text"]) from None
-    return parse_config(text, str(path))
 
 
 def parse_config(text: str, name: str = "config.yaml") -> Loaded:

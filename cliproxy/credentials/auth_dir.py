@@ -13,17 +13,10 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from filelock import AsyncFileLock
-from watchfiles import Change, awatch
 
 from cliproxy.credentials.atomic_write import left_behind, write_atomically
 from cliproxy.credentials.auth_file import AuthFile, AuthFileFault
-
-DEBOUNCE_MS = 100
-"""Changes that follow each other so closely are told together."""
-CHECKED_EVERY_MS = 10_000
-"""How often the directory is looked through though nothing was noticed: some file systems tell nothing."""
-AWAITED_EVERY_S = 1.0
-"""How often a directory is looked for that does not exist."""
+from cliproxy.watching import wakes
 
 
 class AuthFileMissing(AuthFileFault):
@@ -126,29 +119,10 @@ class AuthDir:
 
         Goes on for ever, whether the directory exists, appears later or is replaced.
         """
-        while True:
-            if changed := await asyncio.to_thread(self.changed):
-                yield changed
-            # What happens before the watch is set up is seen at its first wake.
-            inode = self._inode()
-            wakes = awatch(
-                self.path,
-                watch_filter=_is_of_auth_file,
-                debounce=DEBOUNCE_MS,
-                rust_timeout=CHECKED_EVERY_MS,
-                yield_on_timeout=True,
-                recursive=False,
-            )
-            try:
-                async with aclosing(wakes):
-                    async for _ in wakes:
-                        if changed := await asyncio.to_thread(self.changed):
-                            yield changed
-                        if self._inode() != inode:
-                            break
-            except (OSError, RuntimeError):
-                # It is not there, or the system has no more watches to give: look again from time to time.
-                await asyncio.sleep(AWAITED_EVERY_S)
+        async with aclosing(wakes(self.path, _is_auth_name)) as woken:
+            async for _ in woken:
+                if changed := await asyncio.to_thread(self.changed):
+                    yield changed
 
     def changed(self) -> dict[str, AuthFile | AuthFileFault | None]:
         """What others did since it was last told."""
@@ -170,13 +144,6 @@ class AuthDir:
 
     def _path_of(self, name: str) -> Path:
         return self.path / checked_name(name)
-
-    def _inode(self) -> int | None:
-        """Which directory it is now."""
-        try:
-            return self.path.stat().st_ino
-        except OSError:
-            return None
 
 
 def _content(path: Path) -> bytes | AuthFileFault:
@@ -207,7 +174,3 @@ def _is_auth_name(name: str) -> bool:
     except AuthFileFault:
         return False
     return True
-
-
-def _is_of_auth_file(_change: Change, path: str) -> bool:
-    return _is_auth_name(Path(path).name)

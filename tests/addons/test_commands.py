@@ -140,6 +140,18 @@ async def test_an_attempt_means_its_clients_request(site: Site) -> None:
     assert again.raw["request"]["path"] == first.raw["request"]["path"]
 
 
+async def test_mitmproxys_own_replay_sends_no_mask_upstream(site: Site) -> None:
+    await site.asked("anthropic")
+    [attempt] = [flow for flow in await site.web.flows() if flow.is_attempt]
+    before = len(site.upstream.requests)
+    await site.web.run("replay.client", f"@{attempt.id}")
+    again = await site.web.wait_for(
+        lambda flow: flow.id == attempt.id and flow.raw.get("response", {}).get("status_code") == 409
+    )
+    assert "cliproxy.replay" in (await site.web.body(again, "response")).decode()
+    assert len(site.upstream.requests) == before
+
+
 async def test_what_cannot_be_sent_again_is_refused(site: Site) -> None:
     await site.web.clear()
     async with site.client.get(f"{site.gateway.url}/v1/models", headers={"authorization": f"Bearer {CLIENT_KEY}"}):

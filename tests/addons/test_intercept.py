@@ -331,7 +331,9 @@ async def test_a_host_is_known_by_the_name_that_tls_says(socks: Gateway, trust: 
         (["regular@8080"], {"https_proxy": "http://proxy.example:8080"}, None),
         # Calls would come back for ever.
         (["regular@8080"], {"https_proxy": "http://user:word@127.0.0.1:8080"}, "direct"),
-        (["regular"], {"https_proxy": "localhost:8080"}, "direct"),
+        (["regular@"], {"https_proxy": "localhost:8080"}, "direct"),
+        # mitmproxy's default, in place of which the gateway's own port is opened.
+        (["regular"], {"https_proxy": "localhost:8080"}, None),
         (["reverse:http://cliproxy.internal@8317"], {"https_proxy": "http://127.0.0.1:8317"}, None),
         (["regular@8080", "upstream:https://proxy.example:3128@8081"], {}, "https://proxy.example:3128"),
         (["upstream:http://[::1]:3128"], {}, "http://[::1]:3128"),
@@ -366,6 +368,7 @@ async def test_the_proxy_of_the_gateways_own_calls(
         ("transparent", "192.0.2.7", "192.0.2.1", False),
         ("local", "192.0.2.1", "203.0.113.9", True),
         ("wireguard", "10.0.0.1", "127.0.0.1", False),
+        ("wireguard", "127.0.0.1", "127.0.0.1", False),
     ],
 )
 async def test_which_clients_are_on_this_machine(spec: str, peer: str, local: str, is_ours: bool) -> None:

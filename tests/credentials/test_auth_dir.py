@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cliproxy.credentials import auth_dir as module
+from cliproxy import watching
 from cliproxy.credentials.auth_dir import AuthDir, AuthFileMissing, checked_name
 from cliproxy.credentials.auth_file import AuthFile, AuthFileFault
 from tests.auth_files import AUTH_FILES
@@ -47,9 +47,9 @@ def auth_dir(path: Path) -> AuthDir:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DEBOUNCE_MS", 50)
-    monkeypatch.setattr(module, "CHECKED_EVERY_MS", 100)
-    monkeypatch.setattr(module, "AWAITED_EVERY_S", 0.05)
+    monkeypatch.setattr(watching, "DEBOUNCE_MS", 50)
+    monkeypatch.setattr(watching, "CHECKED_EVERY_MS", 100)
+    monkeypatch.setattr(watching, "AWAITED_EVERY_S", 0.05)
 
 
 def put(path: Path, name: str, text: str) -> None:
@@ -326,13 +326,13 @@ async def test_a_directory_may_come_later_and_be_replaced(
     auth_dir: AuthDir, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watches: list[str] = []
-    watch = module.awatch
+    watch = watching.awatch
 
     def counted(*paths: Path, **options: Any) -> AsyncGenerator[object]:
         watches.append(str(paths))
         return watch(*paths, **options)
 
-    monkeypatch.setattr(module, "awatch", counted)
+    monkeypatch.setattr(watching, "awatch", counted)
     auth_dir.scan()
     changes = auth_dir.changes()
     told = asyncio.ensure_future(anext(changes))
@@ -360,7 +360,7 @@ async def test_a_system_without_watches_is_looked_at(
 
         return failing()
 
-    monkeypatch.setattr(module, "awatch", none_left)
+    monkeypatch.setattr(watching, "awatch", none_left)
     auth_dir.scan()
     changes = auth_dir.changes()
     told = asyncio.ensure_future(anext(changes))

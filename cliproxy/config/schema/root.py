@@ -359,6 +359,8 @@ class Config(Section):
     """Proxy for upstreams (http, https, socks5, socks5h); `direct` = none. Empty = the environment's."""
     timeouts: Timeouts = Timeouts()
     """Time limits of requests to upstreams."""
+    shutdown_grace_seconds: Amount = 30.0
+    """How long exchanges under way may take to come to their end when the program is told to end, seconds."""
     max_request_body_bytes: Annotated[Count, AfterValidator(zero_means(MAX_REQUEST_BODY_BYTES))] = (
         MAX_REQUEST_BODY_BYTES
     )

@@ -1,0 +1,275 @@
+"""The gateway's life: opened from a configuration, changed to another one while it runs, and closed.
+
+What is under way goes on to its end with what it began with.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Coroutine, Set
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mitmproxy import ctx
+from mitmproxy.utils import asyncio_utils
+
+from addons.intercept import OPTION, Interceptor, proxy_of_modes
+from addons.listener import Listener
+from addons.management import Management
+from cliproxy.accounts.accounts import Accounts
+from cliproxy.config.difference import differences
+from cliproxy.config.following import follow_config
+from cliproxy.config.loading import ConfigFault, Loaded, load_config
+from cliproxy.config.schema import Config
+from cliproxy.credentials import cooldown_file
+from cliproxy.credentials.cooldown import Cooldowns
+from cliproxy.credentials.from_config import credentials_of
+from cliproxy.credentials.record import Credential
+from cliproxy.exchange import Exchange
+from cliproxy.gateway import Gateway
+from cliproxy.inspection.known_secrets import secrets_in, secrets_of
+from cliproxy.management.operating import Running
+from cliproxy.memory import Memory
+from cliproxy.routing.registry import Registry, registry_of
+from cliproxy.sockets.opening import Sockets
+from cliproxy.sockets.relay import Relay
+from cliproxy.transport.client import HttpTransport, TimeLimits
+from cliproxy.usage.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+HEEDED_OPTIONS = {
+    OPTION,
+    "ssl_insecure",
+    "ssl_verify_upstream_trusted_ca",
+    "ssl_verify_upstream_trusted_confdir",
+}
+"""mitmproxy's options that say how upstreams are called and clients intercepted."""
+
+
+class Standing(NamedTuple):
+    """What a gateway works with at a time."""
+
+    config: Config
+    registry: Registry
+    credentials: list[Credential]
+    cooldowns: Cooldowns
+
+
+class GatewayLife:
+    """One gateway through all of its configurations. `config` is None until there is one that can be used."""
+
+    gateway: Gateway
+    interceptor: Interceptor
+    sockets: Sockets
+    _registry: Registry
+    _accounts: Accounts
+    _transport: HttpTransport
+
+    def __init__(self, exchanges: Set["asyncio.Task[None]"]) -> None:
+        """exchanges: those under way now."""
+        self._exchanges = exchanges
+        self.config: Config | None = None
+        self.ledger: Ledger | None = None
+        self._memory = Memory()
+        self.management = Management(self._memory, self.apply, self._make_gateway)
+        self._listener = Listener()
+        self._path: Path | None = None
+        """Of the config file."""
+        self._following: asyncio.Task[None] | None = None
+        """Follows it."""
+        self._warnings: list[str] = []
+        self._accounting: asyncio.Task[None] | None = None
+        """Follows the logins and keeps them fresh."""
+        self._saving: asyncio.Task[None] | None = None
+        """Saves the cooldowns."""
+
+    # ------------------------------------------------------------ configurations
+
+    def read(self, path: Path) -> None:
+        """Go on with what a config file says, and follow it. Raises ConfigFault, and then goes on as before."""
+        try:
+            loaded = load_config(path)
+            before, self._path = self._path, path
+            try:
+                self.apply(loaded)
+            except ConfigFault:
+                self._path = before
+                raise
+        except ConfigFault as fault:
+            self.management.refused(str(fault))
+            raise
+        if before != path:
+            if self._following:
+                self._following.cancel()
+            self._following = _start(self._follow(path), "follow the config")
+
+    async def _follow(self, path: Path) -> None:
+        async with aclosing(follow_config(path)) as told:
+            async for found in told:
+                try:
+                    self._take(found)
+                except ConfigFault as fault:
+                    logger.error("%s was changed, but what it said before stays in force: %s", path, fault)
+                    self.management.refused(str(fault))
+
+    def _take(self, found: Loaded | ConfigFault) -> None:
+        if isinstance(found, ConfigFault):
+            raise found
+        if found.config != self.config:
+            self.apply(found)
+        else:
+            self.management.refused("")
+
+    def apply(self, loaded: Loaded) -> None:
+        """Go on with another configuration. Raises ConfigFault, and then goes on as before."""
+        config = loaded.config
+        interceptor = Interceptor(config, ctx.options.cliproxy_intercept or None)
+        interceptor.prepare()
+        self._tell(loaded)
+        is_first, self.config, self.interceptor = self.config is None, config, interceptor
+        if not is_first:
+            _start(_close_after(self._exchanges, self._transport), "close old upstream connections")
+        tls = _upstream_tls()
+        self._transport = _transport(config, tls)
+        self._follow_accounts(config, tls, None if is_first else self._accounts)
+        self._open_ledger(config)
+        self._make_gateway()
+        self._memory.members.changed = self._make_gateway
+        relay = Relay(config, self._registry, self._memory.members, self._transport.limits)
+        self.sockets = Sockets(config, self._memory.sockets, relay)
+        self._save_cooldowns(config)
+        running = Running(config, loaded.warnings, self._registry, self._accounts, self.ledger, tls)
+        assert self._path
+        self.management.run(self._path, running)
+        self._listener.listen(config)
+
+    def _tell(self, loaded: Loaded) -> None:
+        for warning in loaded.warnings:
+            if warning not in self._warnings:
+                logger.warning(warning)
+        self._warnings = loaded.warnings
+        for difference in differences(self.config, loaded.config) if self.config else ():
+            logger.info("config: %s", difference)
+
+    # ------------------------------------------------------------ what is made of one
+
+    def _follow_accounts(self, config: Config, tls: ssl.SSLContext, before: Accounts | None) -> None:
+        """Read the logins of the auth dir, and notice what becomes of them."""
+        self._leave_accounts()
+        self._registry = registry_of(config.models_file)
+        self._accounts = Accounts(config, self._registry, verify=tls, revived=self._memory.pool.cooldowns.forgive)
+        self._accounts.load()
+        if before:
+            self._accounts.resume(before)
+        self._accounting = _start(self._accounts.keep(self._make_gateway), "follow the logins")
+
+    def _leave_accounts(self) -> "asyncio.Task[None] | None":
+        """Refreshes under way go on to their end."""
+        if not self._accounting:
+            return None
+        self._accounting.cancel()
+        return _start(self._accounts.close(), "end the refreshes")
+
+    def _open_ledger(self, config: Config) -> None:
+        """Keep the table of what was used where the config wants it, and know what was spent before."""
+        wanted = config.usage if config.usage_statistics_enabled else None
+        if self.ledger and (wanted is None or self.ledger.settings != wanted):
+            self.ledger.close()
+            self.ledger = None
+        if wanted and not self.ledger:
+            self.ledger = Ledger(wanted)
+        if self.ledger:
+            self._memory.limits.resume(config.api_keys, self.ledger.spent_usd)
+
+    def _save_cooldowns(self, config: Config) -> None:
+        """Save cooldowns while it runs, if the config wants that, and read those of the run before."""
+        if self._saving:
+            self._saving.cancel()
+            self._saving = None
+        if config.save_cooldown_status:
+            path = Path(config.auth_dir).expanduser() / cooldown_file.FILE_NAME
+            self._saving = _start(self._memory.keep_cooldowns(path), "save cooldowns")
+
+    def _make_gateway(self) -> None:
+        """The gateway of the config and the logins as they are now."""
+        assert self.config
+        accounts = [*self._accounts.credentials(), *self._memory.members.credentials()]
+        self.gateway = Gateway(
+            self.config, self._transport, self._memory, self._registry, accounts, self._book, self._announce
+        )
+
+    def _book(self, exchange: Exchange) -> None:
+        if self.ledger:
+            self.ledger.book(exchange)
+        self.management.operator.settled(exchange)
+
+    def _announce(self, exchange: Exchange) -> None:
+        self.management.operator.begun(exchange)
+
+    # ------------------------------------------------------------ what it knows
+
+    @property
+    def standing(self) -> "Standing | None":
+        """What it works with now; None: nothing yet, for want of a config that can be read."""
+        if self.config is None:
+            return None
+        accounts = [*self._accounts.credentials(), *self._memory.members.credentials()]
+        credentials = [*accounts, *credentials_of(self.config)]
+        return Standing(self.config, self._registry, credentials, self._memory.pool.cooldowns)
+
+    def secrets(self) -> set[str]:
+        """All that it knows now."""
+        if self.config is None:
+            return set()
+        return secrets_of(self.config).union(*(secrets_in(account.fields) for account in self._accounts))
+
+    # ------------------------------------------------------------ the end
+
+    def close(self) -> "asyncio.Task[None] | None":
+        """Begin the end; whoever has to see it may await it. Exchanges under way go on to theirs."""
+        for task in (self._following, self._saving):
+            if task:
+                task.cancel()
+        return _start(self._ended(self._leave_accounts()), "end the gateway") if self.config else None
+
+    async def _ended(self, refreshes: "asyncio.Task[None] | None") -> None:
+        await self.management.close()
+        if refreshes:
+            await refreshes
+        await _close_after(self._exchanges, self._transport)
+        if self.ledger:
+            await asyncio.to_thread(self.ledger.close)
+
+
+def _start(work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+    return asyncio_utils.create_task(work, name=name, keep_ref=True)
+
+
+def _transport(config: Config, tls: ssl.SSLContext) -> HttpTransport:
+    limits = config.timeouts
+    return HttpTransport(
+        tls,
+        TimeLimits(limits.connect_seconds or None, limits.first_byte_seconds or None, limits.idle_seconds or None),
+        config.proxy_url or proxy_of_modes(),
+    )
+
+
+async def _close_after(exchanges: Set["asyncio.Task[None]"], transport: HttpTransport) -> None:
+    """Close a transport when the exchanges of now, which may use it, are over."""
+    if exchanges:
+        await asyncio.wait(set(exchanges))
+    await transport.close()
+
+
+def _upstream_tls() -> ssl.SSLContext:
+    """How upstream certificates are checked: as mitmproxy's own options say."""
+    context = ssl.create_default_context(
+        cafile=ctx.options.ssl_verify_upstream_trusted_ca,
+        capath=ctx.options.ssl_verify_upstream_trusted_confdir,
+    )
+    if ctx.options.ssl_insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
