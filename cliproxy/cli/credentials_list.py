@@ -10,12 +10,14 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
+from cliproxy.accounts.place import place_of
 from cliproxy.config.schema import Config
 from cliproxy.credentials.auth_file import AuthFile, AuthFileFault
 from cliproxy.credentials.from_config import credentials_of
 from cliproxy.credentials.linked import linked_path, look, tool_of, with_linked_login
 from cliproxy.credentials.timestamps import rfc3339
 from cliproxy.providers import VENDORS
+from cliproxy.providers.vendor import Vendor
 from cliproxy.secrets import mask
 
 State = Literal["ready", "disabled", "expired", "login needed", "broken"]
@@ -51,7 +53,7 @@ def rows(
     accounts = [
         Row(name, "", "", "file", "broken", problem=str(file))
         if isinstance(file, AuthFileFault)
-        else _account(name, file, home, clock)
+        else _account(name, file, config, home, clock)
         for name, file in found.items()
     ]
     return [*accounts, *_keys(config)]
@@ -83,8 +85,8 @@ def show(rows: Iterable[Row]) -> None:
             console.print(f"{row.name}: {row.problem}", soft_wrap=True)
 
 
-def _account(name: str, file: AuthFile, home: Path, clock: Callable[[], float]) -> Row:
-    state, problem, expires_at_s = _state(file, home, clock)
+def _account(name: str, file: AuthFile, config: Config, home: Path, clock: Callable[[], float]) -> Row:
+    state, problem, expires_at_s = _state(file, config, home, clock)
     return Row(
         name,
         file.type,
@@ -99,19 +101,31 @@ def _account(name: str, file: AuthFile, home: Path, clock: Callable[[], float]) 
     )
 
 
-def _state(file: AuthFile, home: Path, clock: Callable[[], float]) -> tuple[State, str, float | None]:
+def _state(file: AuthFile, config: Config, home: Path, clock: Callable[[], float]) -> tuple[State, str, float | None]:
     """How an account is, what is wrong with it, and when its token expires."""
-    if file.type not in VENDORS:
+    vendor = VENDORS.get(file.type)
+    if vendor is None:
         return "broken", f"no provider is called {file.type}", None
     if file.linked:
         return _linked_state(file, home, clock)
     expires_at_s = file.expires_at_s
     if file.login_error:
         return "login needed", f"{file.login_error}: `cliproxy login {file.type}`", expires_at_s
-    is_renewable = file.refresh_token or file.fields.get("api_key") or file.fields.get("service_account")
-    if expires_at_s is not None and expires_at_s <= clock() and not is_renewable:
-        return "expired", f"its token has expired: `cliproxy login {file.type}`", expires_at_s
-    return "ready", "", expires_at_s
+    is_over = expires_at_s is not None and expires_at_s <= clock()
+    if not is_over or _is_renewable(file, vendor, config):
+        return "ready", "", expires_at_s
+    mended = f"`cliproxy login {file.type}`"
+    if file.refresh_token:
+        mended = f"set providers.{file.type}.oauth.client-id to have it renewed, or {mended}"
+    return "expired", f"its token has expired: {mended}", expires_at_s
+
+
+def _is_renewable(file: AuthFile, vendor: Vendor, config: Config) -> bool:
+    """Whether the gateway can renew a token, or needs none."""
+    if vendor.renew or file.fields.get("api_key") or file.fields.get("service_account"):
+        return True
+    registration = place_of(vendor, config).registration
+    return bool(file.refresh_token and registration and registration.client_id)
 
 
 def _linked_state(file: AuthFile, home: Path, clock: Callable[[], float]) -> tuple[State, str, float | None]:

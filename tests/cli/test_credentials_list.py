@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cliproxy.cli.credentials_list import Row, rows, show
+from cliproxy.config.loading import parse_config
 from cliproxy.config.schema import Config
 from cliproxy.credentials.auth_file import AuthFile, AuthFileFault
 from cliproxy.credentials.linked import with_linked_login
@@ -24,7 +25,8 @@ def row_of(home: Path, **fields: Any) -> Row:
     ("fields", "state"),
     [
         ({"access_token": "test-1", "expired": "2027-01-01T00:00:00Z"}, "ready"),
-        ({"access_token": "test-1", "expired": EXPIRED, "refresh_token": "test-2"}, "ready"),
+        ({"access_token": "test-1", "expired": EXPIRED, "refresh_token": "test-2"}, "expired"),
+        ({"type": "qwen", "access_token": "test-1", "expired": EXPIRED, "refresh_token": "test-2"}, "ready"),
         ({"access_token": "test-1"}, "ready"),
         ({"access_token": "test-1", "expired": EXPIRED}, "expired"),
         ({"access_token": "test-1", "expired": EXPIRED, "api_key": "sk-test-1"}, "ready"),
@@ -38,6 +40,16 @@ def test_how_an_account_is(tmp_path: Path, fields: dict[str, Any], state: str) -
     row = row_of(tmp_path, **fields)
     assert row.state == state
     assert bool(row.problem) == (state in ("expired", "broken") or "disabled" in fields)
+
+
+def test_a_login_is_renewed_with_a_registration_of_the_users(tmp_path: Path) -> None:
+    fields = {"type": "claude", "access_token": "test-1", "expired": EXPIRED, "refresh_token": "test-2"}
+    without = row_of(tmp_path, **fields)
+    wanted = "set providers.claude.oauth.client-id to have it renewed, or `cliproxy login claude`"
+    assert without.problem == f"its token has expired: {wanted}"
+    config = parse_config("providers: {claude: {oauth: {client-id: test-client}}}\ndemo: false").config
+    (row,) = rows(config, {"a.json": AuthFile.of(fields)}, tmp_path, lambda: NOW_S)
+    assert (row.state, row.problem) == ("ready", "")
 
 
 def test_a_login_that_lapsed_says_how_to_log_in(tmp_path: Path) -> None:
