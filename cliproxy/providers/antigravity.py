@@ -44,7 +44,8 @@ class Antigravity(CloudCode):
     def envelope(self, candidate: Candidate, call: UpstreamCall, request: Json) -> Json:
         model = candidate.model
         kind = _request_type(model, request)
-        request.pop("safetySettings", None)
+        if request.pop("safetySettings", None):
+            call.drop("safetySettings: Antigravity does not take them")
         pair_results(objects_of(request, "contents"))
         for declaration in _declarations(request):
             schema = declaration.pop("parametersJsonSchema", None) or declaration.get("parameters")
@@ -53,7 +54,8 @@ class Antigravity(CloudCode):
         if "claude" in model:
             _fit_claude(request, settings, candidate.facts)
         else:
-            settings.pop("maxOutputTokens", None)
+            if settings.pop("maxOutputTokens", None):
+                call.drop("maxOutputTokens: Antigravity sets its own")
         request["generationConfig"] = settings
         if call.session:
             request["sessionId"] = call.session

@@ -71,6 +71,10 @@ def _fitted(body: Json, call: UpstreamCall, headers: Headers) -> Json:
     text = fitted.get("text")
     if isinstance(text, dict) and "verbosity" in text:
         fitted["text"] = {name: value for name, value in text.items() if name != "verbosity"}
+        call.drop("text.verbosity: xAI does not take it")
+    for name in _REFUSED:
+        if body.get(name):
+            call.drop(f"{name}: xAI does not take it")
     if session := text_of(fitted, "prompt_cache_key") or call.session:
         fitted.setdefault("prompt_cache_key", conversation_id(session))
         headers.setdefault("x-grok-conv-id", conversation_id(session))

@@ -113,8 +113,15 @@ def test_the_envelope_says_what_is_wanted(model: str, tools: list[Any], kind: st
     assert envelope(model, {"tools": tools})["requestType"] == kind
 
 
-def test_safety_is_googles_own_here() -> None:
-    assert "safetySettings" not in asked(GEMINI, safety_settings=[{"category": "X"}])
+def test_safety_and_limits_are_googles_own_here_and_their_loss_is_told() -> None:
+    asking = call({"contents": CONTENTS, "safety_settings": [{}], "generationConfig": {"maxOutputTokens": 9}})
+    request = DIALECT.request(candidate("antigravity", GEMINI, ModelFacts(GEMINI)), asking)
+    assert isinstance(request.body, bytes)
+    assert json.loads(request.body)["request"].keys() == {"contents", "generationConfig"}
+    assert asking.dropped == [
+        "safetySettings: Antigravity does not take them",
+        "maxOutputTokens: Antigravity sets its own",
+    ]
 
 
 # ---------------------------------------------------------------- tools

@@ -117,6 +117,13 @@ async def test_freeform_tools_go_as_functions_and_come_back_as_what_they_were(si
     assert sent["input"][2] == {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "dGVzdA=="}
 
 
+async def test_what_it_does_not_take_is_named(site: VendorSite) -> None:
+    body = {"model": MODEL, "input": "hello", "service_tier": "priority", "text": {"verbosity": "low"}}
+    reply = await ask(site.gateway(debug=True), plain("POST", "/v1/responses", json.dumps(body).encode()))
+    told = "text.verbosity: xAI does not take it; service_tier: xAI does not take it"
+    assert reply.headers["x-cliproxy-dropped"] == told
+
+
 async def test_a_chat_clients_freeform_tool_is_one_for_it(site: VendorSite) -> None:
     site.upstream.script(native.tool_call("openai-responses", "exec", {"input": "ls"}))
     tool = {"type": "custom", "custom": {"name": "exec"}}

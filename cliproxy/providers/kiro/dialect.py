@@ -15,6 +15,7 @@ from cliproxy.wire import json
 from cliproxy.wire.anthropic import decode_request
 from cliproxy.wire.model import Request
 
+_UNSAID = ("temperature", "top_p", "top_k", "stop_sequences", "tool_choice")
 _TARGET = "AmazonCodeWhispererStreamingService.GenerateAssistantResponse"
 
 
@@ -44,8 +45,12 @@ class Kiro(Dialect):
             headers["X-Amz-Target"] = _TARGET
         if is_external(fields):
             headers["TokenType"] = "EXTERNAL_IDP"
+        request = _decoded(candidate, call)
+        for name in _UNSAID:
+            if request.raw.get(name) not in (None, {"type": "auto"}):
+                call.drop(f"{name}: Kiro has no place for it")
         body = encode_request(
-            _decoded(candidate, call),
+            request,
             candidate.facts,
             origin="CLI" if cli else "AI_EDITOR",
             profile_arn=profile_arn(fields),

@@ -87,6 +87,14 @@ def test_tokens_of_a_companys_own_identity_provider() -> None:
     assert sent(candidate(auth_method="external_idp"))[0].headers["TokenType"] == "EXTERNAL_IDP"
 
 
+def test_what_it_has_no_place_for_is_named() -> None:
+    asked = call()
+    body = {**BODY, "temperature": 0.5, "stop_sequences": ["END"], "tool_choice": {"type": "auto"}}
+    asked.body = json.dumps(body).encode()
+    VENDOR.dialect.request(candidate(), asked)
+    assert asked.dropped == ["temperature: Kiro has no place for it", "stop_sequences: Kiro has no place for it"]
+
+
 @pytest.mark.parametrize(("provider", "settable"), [("BuilderId", False), ("Enterprise", True)])
 def test_who_may_set_how_much_a_model_reasons(provider: str, settable: bool) -> None:
     account = FakeAccount(fields={"auth_method": "IdC", "provider": provider})
