@@ -297,9 +297,9 @@ class GatewayAddon:
         """Have the gateway of now answer a request that came with a flow."""
         if is_management(flow):
             return await self._life.management.ask(flow, request)
-        return await self._life.gateway.handle(
-            request, AttemptObserver(flow, self.keep_bytes) if self.watched else None
-        )
+        shown = AttemptObserver(flow, self.keep_bytes) if self.watched else None
+        recording = self._life.management.operator.logs.recording(shown)
+        return recording.answered(await self._life.gateway.handle(request, recording))
 
     def start_conversation(self, flow: http.HTTPFlow, stream_id: int, conversation: Conversation) -> ClientSocket:
         handler, connection = handler_of(flow), flow.server_conn

@@ -117,6 +117,8 @@ class Interceptor:
         if recognised is None:
             return None
         intercepted, path = recognised
+        if _is_sent_to_us(flow):
+            return path
         flow.metadata[INTERCEPT] = intercepted.treatment
         # mitmproxy passes messages on itself, and shows them.
         passes = intercepted.treatment == "observe" and is_handshake(flow.request)
@@ -143,11 +145,16 @@ class Interceptor:
         """Turn a request to a vendor into one to the gateway; others stay as they are."""
         if recognised := self._recognised(flow):
             intercepted, request.path = recognised
-            if flow.request.host == PLACEHOLDER_HOST:
-                return  # The operator sends it again, and to the gateway.
+            if _is_sent_to_us(flow):
+                return
             request.intercepted = intercepted
             # The client shows its vendor's key, so that none of ours can be asked of it.
             request.trusted = request.trusted or is_on_this_machine(flow.client_conn)
+
+
+def _is_sent_to_us(flow: http.HTTPFlow) -> bool:
+    """Whether the operator sends a call again, to the gateway in place of its vendor."""
+    return flow.request.host == PLACEHOLDER_HOST
 
 
 def is_on_this_machine(client: Client) -> bool:

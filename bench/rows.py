@@ -17,12 +17,13 @@ DIRECT = "upstream directly"
 BARE = "bare mitmdump"
 GATEWAY = "gateway"
 UNBOOKED = "gateway without its ledger"
+LOGGING = "gateway with metrics and log files"
 TRANSLATING: dict[str, tuple[Format, Format]] = {
     "anthropic to chat": ("anthropic", "openai-chat"),
     "chat to anthropic": ("openai-chat", "anthropic"),
 }
 """Row: what its client speaks, what its upstream speaks."""
-ROWS = (DIRECT, BARE, GATEWAY, UNBOOKED, *TRANSLATING)
+ROWS = (DIRECT, BARE, GATEWAY, UNBOOKED, LOGGING, *TRANSLATING)
 _STREAMING_ADDON = ROOT / "bench" / "streaming_addon.py"
 
 
@@ -55,7 +56,7 @@ async def running(folder: Path, *, translate: bool, addon: Path = ROOT / "clipro
         mock = stack.enter_context(upstream())
         rows = [Row(DIRECT, mock)]
         plain: tuple[Format, Format] = ("openai-chat", "openai-chat")
-        wanted: dict[str, tuple[Format, Format]] = {GATEWAY: plain, UNBOOKED: plain}
+        wanted: dict[str, tuple[Format, Format]] = {GATEWAY: plain, UNBOOKED: plain, LOGGING: plain}
         if translate:
             wanted |= TRANSLATING
         try:
@@ -67,6 +68,7 @@ async def running(folder: Path, *, translate: bool, addon: Path = ROOT / "clipro
             config = folder / f"gateway-{number}.yaml"
             settings = gateway_config(folder, answering, mock.port)
             settings["usage-statistics-enabled"] = name != UNBOOKED
+            settings |= {"metrics": {"enabled": name == LOGGING}, "logging-to-file": name == LOGGING}
             config.write_text(json.dumps(settings), encoding="utf-8")
             try:
                 server = stack.enter_context(

@@ -158,7 +158,8 @@ def _unwrapped(headers: Headers, unwrapping: AnswerReader) -> Headers:
 def _end(exchange: Exchange, record: Attempt, failure: BaseException | None) -> None:
     record.ended_s = time.time()
     if isinstance(failure, GatewayError):
-        record.error = _without_credential(failure.message, record)
+        # What the client is told, and what the ledger keeps of its exchange, is masked with it.
+        record.error = failure.message = _without_credential(failure.message, record)
     elif isinstance(failure, Exception):
         record.error = type(failure).__name__
     elif failure is not None:

@@ -7,6 +7,7 @@
 `Gateway.handle` and `Gateway._generate` read like that picture; each step is a call into the module that owns it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,7 +34,8 @@ from cliproxy.credentials.outcome import TRANSIENT_S
 from cliproxy.credentials.pool import Ask
 from cliproxy.credentials.record import Credential, Group, grouped
 from cliproxy.dispatch import Dispatch, Limits, Trial
-from cliproxy.exchange import Answer, ClientRequest, Exchange, NoObserver, Observer
+from cliproxy.exchange import CLIENT_LEFT, Answer, ClientRequest, Exchange, NoObserver, Observer
+from cliproxy.image_generation import is_image_route
 from cliproxy.keepalive import kept_alive
 from cliproxy.memory import Memory
 from cliproxy.native import NativeCalls
@@ -53,12 +55,14 @@ from cliproxy.routing.listing import ModelLists, everything_listed
 from cliproxy.routing.registry import Registry, builtin_registry
 from cliproxy.session import session_of
 from cliproxy.transport.client import HttpTransport
-from cliproxy.transport.headers import forwarded
+from cliproxy.transport.headers import described, forwarded
 from cliproxy.upstreams import Upstreams
 from cliproxy.wire.errors import ClientFault, GatewayError
 from cliproxy.wire.model import Format
 
 AttemptOn = Callable[[Exchange, ClientCall, Trial], Awaitable[Answer]]
+_CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for an answer that nobody waited for; only records hold it."""
 
 
 class Gateway:
@@ -117,7 +121,12 @@ class Gateway:
         """Answer a request. What a client or an upstream does wrong is an answer too, never an exception."""
         exchange = Exchange(request, observer or NoObserver(), format=_client_format(request))
         exchange.settled = self._settled
-        answer = await self._answer_to(exchange)
+        try:
+            answer = await self._answer_to(exchange)
+        except asyncio.CancelledError:
+            exchange.error = exchange.error or CLIENT_LEFT
+            exchange.answered(_CLIENT_CLOSED_REQUEST)
+            raise
         exchange.answered(answer.status)
         return answer
 
@@ -130,6 +139,8 @@ class Gateway:
         try:
             route = match(request.method, request.path)
             exchange.operation = route.operation.name.lower()
+            if self._config.disable_image_generation is True and is_image_route(route.path):
+                raise ClientFault("image generation is disabled", status=404, code="not_found")
             if request.intercepted and request.intercepted.treatment == "observe":
                 return await observe(exchange, route, self._transport, self._config.max_request_body_bytes)
             if public := PUBLIC.get(route.operation):
@@ -259,6 +270,8 @@ class Gateway:
             attempt = await self._upstreams.begin(exchange, candidate, upstream_call, trial)
         self._pool.note_headroom(candidate, attempt.response.headers)
         answer = await answered(attempt, relay, call)
+        if self._config.passthrough_headers and not isinstance(relay, Passing):
+            answer.headers.update(described(attempt.headers))
         answer.headers["x-cliproxy-served-by"] = header_text(f"{candidate.credential.provider}/{candidate.model}")
         if self._config.debug and exchange.dropped:
             answer.headers["x-cliproxy-dropped"] = header_text("; ".join(exchange.dropped))

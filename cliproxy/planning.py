@@ -8,6 +8,7 @@ from cliproxy.call import ClientCall
 from cliproxy.config.schema import Config
 from cliproxy.credentials.record import Candidate
 from cliproxy.exchange import Exchange, Headers
+from cliproxy.image_generation import without_image_tool
 from cliproxy.keepalive import Signs, stream_signs, whole_signs
 from cliproxy.providers import dialect_of
 from cliproxy.providers.call import Purpose, UpstreamCall
@@ -132,7 +133,9 @@ class Planner:
     def _ruled(
         self, exchange: Exchange, call: ClientCall, candidate: Candidate, upstream: Format, body: bytes
     ) -> bytes:
-        """A body for `upstream` as the payload rules of the config want it."""
+        """A body for `upstream` as the config wants it: without the image tool maybe, and by its payload rules."""
+        if upstream == "openai-responses" and self._config.disable_image_generation in (True, "chat"):
+            body = without_image_tool(body)
         if not self._payload:
             return body
         return self._payload.apply(

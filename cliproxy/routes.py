@@ -121,11 +121,8 @@ _OF_MODELS = frozenset(
     }
 )
 """What Amp may be answered here."""
-_MANAGEMENT = ("/v0/management", "/management.html", "/management/")
-_BESIDE_MANAGEMENT = frozenset(
-    {"/readyz", "/metrics"}
-    | {f"/{vendor}/callback" for vendor in ("anthropic", "codex", "antigravity", "google", "iflow")}
-)
+_MANAGEMENT = re.compile(r"/v0/management(?:/.*)?|/management\.html|/management/.*")
+_BESIDE_MANAGEMENT = re.compile(r"/readyz|/metrics|/(?:anthropic|codex|antigravity|google|iflow)/callback")
 """Everyday names, which belong to whatever site is behind us."""
 _LISTED_FOR: dict[str, Format] = {"anthropic": "anthropic", "google": "gemini"}
 """Whose shape a list has that Amp asks of a provider, where not OpenAI's."""
@@ -136,14 +133,14 @@ def is_ours(path: str) -> bool:
 
     Of Amp's paths only those of models: the others have everyday names, which belong to whatever site is behind us.
     """
-    if path in _FIXED or path in _ALIASES or path.startswith(("/api/provider/", *_MANAGEMENT)):
+    if path in _FIXED or path in _ALIASES or path.startswith("/api/provider/"):
         return True
-    return _family(path) is not None
+    return bool(_MANAGEMENT.fullmatch(path)) or _family(path) is not None
 
 
 def is_management(path: str) -> bool:
-    """Whether a path is the management API's, or one of those beside it."""
-    return path.startswith(_MANAGEMENT) or path in _BESIDE_MANAGEMENT
+    """Whether a path is the management API's, the dashboard's, or one of those beside them."""
+    return bool(_MANAGEMENT.fullmatch(path) or _BESIDE_MANAGEMENT.fullmatch(path))
 
 
 def opens_websocket(path: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cliproxy.exchange import AnswerCut
+from cliproxy.exchange import AnswerCut, Attempt, Exchange, NoObserver
 from cliproxy.transport.client import TimeLimits
 from cliproxy.wire.model import FORMATS, Format
 from tests import native
@@ -140,6 +140,22 @@ async def test_a_client_that_leaves_ends_the_attempt(site: Site, begun: bool) ->
     await answer.close()
     await site.upstream.requests[0].disconnected.wait()
     assert [attempt.error for attempt in noting.ended] == ["the client went away"]
+
+
+async def test_a_client_that_leaves_before_the_answer_ends_the_exchange(site: Site) -> None:
+    class Watching(NoObserver):
+        def attempt_ended(self, exchange: Exchange, attempt: Attempt) -> None:
+            seen.append(exchange)
+
+    seen: list[Exchange] = []
+    site.upstream.script(Answer(hang=True))
+    asking = asyncio.create_task(site.gateway().handle(request("anthropic"), Watching()))
+    await site.upstream.received()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert [(exchange.status, exchange.error) for exchange in seen] == [(499, "the client went away")]
+    assert seen[0].ended_s
 
 
 # ---------------------------------------------------------------- upstreams that refuse

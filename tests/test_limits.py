@@ -278,7 +278,9 @@ def test_what_was_spent_before_a_restart_counts() -> None:
     limits, limited = KeyLimits(Clock(), dollar_a_token), key(budget_usd=5, name="team")
     limits.resume([limited, key("sk-test-free")], spent)
     assert asked == [("team", datetime(2026, 11, 1, tzinfo=UTC).timestamp())]
+    assert limits.spent_usd(limited) == 4.0
     limits.book(limited, Usage(output=1), "claude", "m")
+    assert limits.spent_usd(limited) == 5.0
     assert refusal(limits, limited)
     # A reload takes nothing over twice.
     limits.resume([limited], spent)

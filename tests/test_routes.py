@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cliproxy.routes import Operation, error_format, is_ours, match, opens_websocket
+from cliproxy.routes import Operation, error_format, is_management, is_ours, match, opens_websocket
 from cliproxy.wire.errors import ClientFault
 from cliproxy.wire.model import Format
 
@@ -238,6 +238,29 @@ def test_browsers_may_ask_before(path: str) -> None:
 )
 def test_errors_have_the_format_of_the_neighbourhood(path: str, format: Format) -> None:
     assert error_format(path) == format
+
+
+@pytest.mark.parametrize(
+    ("path", "management", "ours"),
+    [
+        ("/v0/management", True, True),
+        ("/v0/management/", True, True),
+        ("/v0/management/auth-files/status", True, True),
+        ("/management.html", True, True),
+        ("/management/vendor/chart.js", True, True),
+        # Everyday names are the gateway's only where no other site is behind it.
+        ("/readyz", True, False),
+        ("/metrics", True, False),
+        ("/codex/callback", True, False),
+        ("/v0/managements", False, False),
+        ("/management", False, False),
+        ("/management.htm", False, False),
+        ("/nobody/callback", False, False),
+        ("/v1/messages", False, True),
+    ],
+)
+def test_what_the_management_api_answers(path: str, management: bool, ours: bool) -> None:
+    assert (is_management(path), is_ours(path)) == (management, ours)
 
 
 _segments = st.sampled_from(

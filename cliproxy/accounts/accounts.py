@@ -91,6 +91,13 @@ class Accounts:
         for name, file in self._auth_dir.scan().items():
             self._take(name, file)
 
+    def resume(self, before: "Accounts") -> None:
+        """Take over what was learnt under the configuration before."""
+        for account in self:
+            if known := before._live.get(account.name):
+                account.quota, account.quota_s, account.used_s = known.quota, known.quota_s, known.used_s
+        self.refresher.outcomes.update(before.refresher.outcomes)
+
     async def look(self) -> bool:
         """Follow at once what happened to the files; whether there are other credentials now."""
         changes = await asyncio.to_thread(self._auth_dir.changed)

@@ -23,16 +23,6 @@ from .schema.credentials import (
 from .schema.root import Codex, Config, QuotaExceeded, RemoteManagement, Routing
 from .schema.values import Count, Flag, Headers, HttpUrl, Name, ProxyUrl, Section, Whole, one_of
 
-NOT_YET = (
-    "disable_image_generation",
-    "error_logs_max_files",
-    "logging_to_file",
-    "logs_max_total_size_mb",
-    "passthrough_headers",
-    "request_log",
-)
-"""Keys of the file that are read and checked, but whose features are not built yet."""
-
 
 class Ignored(StrEnum):
     """Why a known key has no effect; the value is what the warning says."""

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from . import nodes, wording
-from .compat import NOT_YET, Document
+from .compat import Document
 from .reading import Reader
-from .schema import Config, kebab
+from .schema import Config
 
 
 class ConfigFault(ValueError):
@@ -106,10 +106,6 @@ def _advice(name: str, reader: Reader, config: Config) -> list[str]:
     for reason, lines in reader.ignored.items():
         keys = ", ".join(f"{path} (line {line})" for path, line in lines.items())
         advice.append(f"{name}: accepted and ignored, as {reason}: {keys}; see docs/configuration.md")
-    default = Config()
-    idle = [kebab(key) for key in NOT_YET if getattr(config, key) != getattr(default, key)]
-    if idle:
-        advice.append(f"{name}: no effect yet, since not built: {', '.join(idle)}; see docs/configuration.md")
     if not config.api_keys and not _is_loopback(config.host):
         advice.append(f"{name}: host: other machines can reach this gateway, and without api-keys it serves them all")
     return advice

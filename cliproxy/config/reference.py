@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-from cliproxy.config.compat import NOT_YET
 from cliproxy.config.reading import as_section, bare
 from cliproxy.config.schema import Config, Section
 
@@ -69,17 +68,13 @@ says so. Keys may be written with `-` or `_`. An unknown key is a warning that n
 wrong value is an error that names file, line, key and what was expected. Keys that only serve the imitation of vendors'
 own clients are accepted, ignored and reported once.
 
-Some keys belong to features that are still to come. They are read and checked, and setting one gives a warning that it
-has no effect yet: {not_yet}.
-
 | key | value | default | meaning |
 |---|---|---|---|"""
 
 
 def markdown() -> str:
     """The whole reference."""
-    not_yet = ", ".join(f"`{name.replace('_', '-')}`" for name in NOT_YET)
-    lines = [INTRODUCTION.format(not_yet=not_yet)]
+    lines = [INTRODUCTION]
     for row in rows(Config):
         kind, default = row.kind.replace("|", "\\|"), _shown(row.default)
         lines.append(f"| `{row.key}` | {kind} | {default} | {row.description.replace('|', chr(92) + '|')} |")

@@ -38,6 +38,8 @@ class Bridge:
             raise
         if request.method == "HEAD" or status in _WITHOUT_BODY:
             await exchange.aclose()
+            # How long the body would be; whoever sends the answer says how long it is.
+            headers.popall("content-length", None)
             return Answer(status, headers, b"")
         return Answer(status, headers, exchange)
 
@@ -71,6 +73,12 @@ class _Exchange:
             await application(_scope(self._request), self._receive, self._send)
         except Exception as error:
             failure = error
+        except asyncio.CancelledError:
+            # The program ends. Whoever has gone waits for no answer any more.
+            if not self.answered.done():
+                self.answered.set_result((HTTPStatus.SERVICE_UNAVAILABLE, Headers()))
+                self._is_complete = True
+            raise
         finally:
             if not self.answered.done():
                 self.answered.set_exception(failure or RuntimeError("the application did not answer"))
@@ -90,7 +98,9 @@ class _Exchange:
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"])
-            self.answered.set_result((message["status"], headers))
+            # Whoever asked may have gone in this very moment.
+            if not self.answered.done():
+                self.answered.set_result((message["status"], headers))
         elif message["type"] == "http.response.body":
             if body := message.get("body"):
                 await self._room.acquire()

@@ -111,10 +111,13 @@ async def _change(call: Call[None, Change]) -> Response:
 
 
 def _renamed(entry: Entry, new: Entry) -> Entry:
-    """Plain text in the place of an object is another key that may do the same."""
-    if isinstance(entry, dict) and isinstance(new, str):
-        return {name: new if kebab(str(name)) == "key" else value for name, value in entry.items()}
-    return new
+    """Plain text in the place of an object is another key that may do the same; an object without a key is what the
+    same key may do now, for those who know its mask only."""
+    if isinstance(new, str):
+        if isinstance(entry, dict):
+            return {name: new if kebab(str(name)) == "key" else value for name, value in entry.items()}
+        return new
+    return new if _key_of(new) else {**new, "key": _key_of(entry)}
 
 
 async def _delete(call: Call[Which, None]) -> Response:

@@ -12,7 +12,7 @@ from cliproxy.management.endpoint import Call, Endpoint
 from cliproxy.management.faults import ManagementFault
 from cliproxy.management.feed import TOPICS, Event, Topic
 from cliproxy.management.inventory import inventory, view
-from cliproxy.management.operating import Operator
+from cliproxy.management.operating import Operator, begun_view
 from cliproxy.usage.prices import warm_up
 from cliproxy.wire import json
 
@@ -43,7 +43,11 @@ async def _listen(call: Call[Topics, None]) -> StreamingResponse:
 
 async def _stream(operator: Operator, topics: Sequence[Topic]) -> AsyncGenerator[bytes]:
     with operator.feed.subscribed(topics) as subscription:
-        yield _frame(Event("hello", {"version": running_version(), "now_s": operator.clock()}))
+        # What is under way has begun while nobody listened; what ends from here on is told.
+        begun = operator.under_way.values() if "exchanges" in topics else ()
+        events = [Event("exchange-begun", begun_view(exchange)) for exchange in begun]
+        hello = Event("hello", {"version": running_version(), "now_s": operator.clock()})
+        yield b"".join(map(_frame, [hello, *events]))
         watches = [watch for watch in (_Credentials(operator), _Logins(operator)) if watch.topic in topics]
         silent_s = 0.0
         while True:

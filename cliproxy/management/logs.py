@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from cliproxy.logs.logs import CAPTURE_S
 from cliproxy.management.endpoint import Call, Endpoint
 from cliproxy.management.faults import ManagementFault
 from cliproxy.management.log_files import MAX_LINES, LogFiles
@@ -47,6 +48,11 @@ class Cleared(TypedDict):
     removed: int
 
 
+class Capture(TypedDict):
+    until_s: float | None
+    """UTC epoch seconds; null: requests are not captured."""
+
+
 class LogFileView(TypedDict):
     name: str
     size: int
@@ -62,7 +68,7 @@ Lines = TypedDict("Lines", {"lines": list[str], "line-count": int, "latest-times
 
 async def _read[T](operator: Operator, work: Callable[[LogFiles], T]) -> T:
     try:
-        return await asyncio.to_thread(work, LogFiles(operator.log_folder))
+        return await asyncio.to_thread(work, LogFiles(operator.logs.folder))
     except OSError as error:
         raise ManagementFault(500, "the log files cannot be read", error.strerror or "") from None
 
@@ -99,6 +105,20 @@ async def _recent(call: Call[Recent, None]) -> dict[str, Any]:
     return {"records": [record._asdict() for record in call.operator.log.newest(call.query.limit)]}
 
 
+async def _capture(call: Call[None, None]) -> dict[str, Any]:
+    return {"until_s": call.operator.logs.captures_until_s}
+
+
+async def _begin_capture(call: Call[None, None]) -> dict[str, Any]:
+    call.operator.logs.capture(CAPTURE_S)
+    return await _capture(call)
+
+
+async def _end_capture(call: Call[None, None]) -> dict[str, Any]:
+    call.operator.logs.capture(0)
+    return await _capture(call)
+
+
 async def _errors(call: Call[None, None]) -> dict[str, Any]:
     files = await _read(call.operator, LogFiles.errors)
     return {"files": [{"name": file.name, "size": file.size_bytes, "modified": file.modified_s} for file in files]}
@@ -128,6 +148,9 @@ ENDPOINTS: Sequence[Endpoint] = (
     Endpoint("GET", "/logs", _lines, "Lines of the log's files", query=Reading, answer=Lines),
     Endpoint("DELETE", "/logs", _clear, "Empty the log", answer=Cleared),
     Endpoint("GET", "/logs/recent", _recent, "The newest of the log, from memory", query=Recent, answer=Records),
+    Endpoint("GET", "/request-capture", _capture, "Whether each request is captured now", answer=Capture),
+    Endpoint("POST", "/request-capture", _begin_capture, "Capture each request for 30 seconds", answer=Capture),
+    Endpoint("DELETE", "/request-capture", _end_capture, "End that", answer=Capture),
     Endpoint("GET", "/request-error-logs", _errors, "Files of failed requests", answer=LogFilesView),
     Endpoint("GET", "/request-error-logs/{name}", _error, "One of them", media_type=_TEXT, errors=(404,)),
     Endpoint("GET", "/request-log-by-id/{id}", _request, "The file of a request", media_type=_TEXT, errors=(404,)),

@@ -1,11 +1,13 @@
 """What whoever runs the gateway may see of it and do to it: all that the endpoints know of the rest."""
 
+import asyncio
 import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -13,6 +15,8 @@ from cliproxy.accounts.accounts import Accounts
 from cliproxy.config.loading import Loaded
 from cliproxy.config.schema import Config
 from cliproxy.exchange import Exchange
+from cliproxy.inspection.known_secrets import secrets_in, secrets_of
+from cliproxy.logs.logs import Logs
 from cliproxy.management.activity import Activity
 from cliproxy.management.authentication import Guard, hashed, is_hashed
 from cliproxy.management.config_file import ConfigFile
@@ -58,9 +62,10 @@ class Operator:
         changed: Callable[[], None],
         *,
         clock: Callable[[], float] = time.time,
+        log_folder: Path | None = None,
     ) -> None:
         """apply: has the gateway go by another configuration. changed: there are other accounts now. clock: UTC epoch
-        seconds."""
+        seconds. log_folder: where log files are; None: below `WRITABLE_PATH` or in the user's state directory."""
         self.memory = memory
         self._apply = apply
         self.config_trouble = ""
@@ -70,7 +75,8 @@ class Operator:
         self.started_s = clock()
         self.mitmweb_url = ""
         """Where the flows can be looked at; empty: nowhere."""
-        self.log_folder = Path(os.environ.get("WRITABLE_PATH") or platformdirs.user_state_path("cliproxy")) / "logs"
+        writable = os.environ.get("WRITABLE_PATH") or platformdirs.user_state_path("cliproxy")
+        self.logs = Logs(log_folder or Path(writable) / "logs", self._secrets, clock)
         self.feed = Feed()
         self.log = RecentLog(self.feed)
         self.activity = Activity(clock)
@@ -78,6 +84,8 @@ class Operator:
         self.guard = Guard(os.environ.get("MANAGEMENT_PASSWORD", ""))
         self.logins = LoginSessions(clock)
         self.usage_queue = UsageQueue(self.started_s)
+        self.under_way: dict[str, Exchange] = {}
+        """Calls of models that have begun and are not over, by their ids."""
 
     def run(self, config_path: Path, running: Running) -> None:
         """Another configuration is in force, of this file."""
@@ -86,6 +94,7 @@ class Operator:
         self.running = running
         self.config_trouble = ""
         self.metrics.is_on = running.config.metrics.enabled
+        self.logs.configure(running.config)
         if self.feed.wants("config"):
             data = {"version": self.config_file.version, "warnings": list(running.warnings)}
             self.feed.publish("config", "config", data)
@@ -94,20 +103,25 @@ class Operator:
 
     def begun(self, exchange: Exchange) -> None:
         """A call of a model has begun."""
+        self.under_way[exchange.id] = exchange
         if self.feed.wants("exchanges"):
-            names = ("id", "started_s", "client_key", "operation", "stream")
-            data = {name: getattr(exchange, name) for name in names}
-            data |= {"client_format": exchange.format, "model_asked": exchange.model}
-            self.feed.publish("exchanges", "exchange-begun", data)
+            self.feed.publish("exchanges", "exchange-begun", begun_view(exchange))
 
     def settled(self, exchange: Exchange) -> None:
         """A call of a model is over."""
+        self.under_way.pop(exchange.id, None)
         self.activity.note(exchange)
+        self.logs.settled(exchange)
         if self.metrics.is_on:
             self.metrics.note(exchange)
         if self.feed.wants("exchanges"):
             row, _ = rows_of(exchange)
             self.feed.publish("exchanges", "exchange", row | {"dropped": list(exchange.dropped)})
+
+    def _secrets(self) -> set[str]:
+        """All that are known now."""
+        running = self.running
+        return secrets_of(running.config).union(*(secrets_in(account.fields) for account in running.accounts))
 
     # ------------------------------------------------------------ done by the operator
 
@@ -116,19 +130,28 @@ class Operator:
         if await self.running.accounts.look():
             self.changed()
 
-    async def hide_key(self) -> None:
-        """Put the hash of a management key that stands in the config file as plain text in its place.
+    async def hide_key(self) -> bool:
+        """Put the hash of a management key that stands in the config file as plain text in its place; whether one did.
 
         Raises ManagementFault where the file cannot be changed.
         """
         key = self.running.config.remote_management.secret_key.get_secret_value()
         if not key or is_hashed(key):
-            return
-        if not (secret := hashed(key)):
+            return False
+        if not (secret := await asyncio.to_thread(hashed, key)):
             raise ManagementFault(422, "key too long", "a management key of more than 72 bytes cannot be hashed")
         await self.config_file.edit(lambda document: document.put(_SECRET_KEY, secret), applies=False)
+        return True
 
     async def close(self) -> None:
         """The program ends."""
         self.log.detach()
+        await asyncio.to_thread(self.logs.close)
         await self.logins.close()
+
+
+def begun_view(exchange: Exchange) -> dict[str, Any]:
+    """What is known of an exchange when it begins, called as in the ledger."""
+    names = ("id", "started_s", "client_key", "operation", "stream")
+    told = {name: getattr(exchange, name) for name in names}
+    return told | {"client_format": exchange.format, "model_asked": exchange.model}

@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 from pydantic import BaseModel, Field
 
@@ -17,7 +17,7 @@ from cliproxy.management.inventory import inventory
 from cliproxy.management.operating import Operator
 from cliproxy.usage.ledger import Ledger, open_ledger
 from cliproxy.usage.portable import VERSION, report, take_in
-from cliproxy.usage.queries import By, attempts, journal, latencies, totals
+from cliproxy.usage.queries import By, PaceBy, Period, attempts, journal, latencies, totals
 from cliproxy.usage.rows import Row
 from cliproxy.usage.schema import NewerLedger, migrate
 
@@ -42,14 +42,20 @@ class Span(BaseModel):
         return (max(0.0, until_s - DAY_S) if self.since_s is None else self.since_s), until_s
 
 
-class Totals(Span):
-    by: By = "day"
+class LocalSpan(Span):
     offset_s: int = Field(0, ge=-DAY_S, le=DAY_S)
     """Of your time zone, seconds east of UTC."""
 
 
-class Latencies(Span):
-    by: Literal["model", "provider"] = "model"
+class Totals(LocalSpan):
+    by: By = "day"
+    over: Period | None = None
+    """One row a group and hour, or day."""
+
+
+class Latencies(LocalSpan):
+    by: PaceBy = "model"
+    """`all`: one row over everything, since percentiles of groups cannot be added up."""
 
 
 class Page(BaseModel):
@@ -75,6 +81,13 @@ class Import(BaseModel):
 
 class TotalsAnswer(TypedDict):
     by: By
+    since_s: float
+    until_s: float
+    rows: list[dict[str, Any]]
+
+
+class LatenciesAnswer(TypedDict):
+    by: PaceBy
     since_s: float
     until_s: float
     rows: list[dict[str, Any]]
@@ -226,7 +239,8 @@ async def _totals(call: Call[Totals, None]) -> dict[str, Any]:
     wanted = call.query
     since_s, until_s = wanted.of(call.operator)
     rows = await read(
-        call.operator, lambda connection: totals(connection, since_s, until_s, wanted.by, offset_s=wanted.offset_s)
+        call.operator,
+        lambda connection: totals(connection, since_s, until_s, wanted.by, over=wanted.over, offset_s=wanted.offset_s),
     )
     return {"by": wanted.by, "since_s": since_s, "until_s": until_s, "rows": rows}
 
@@ -234,7 +248,10 @@ async def _totals(call: Call[Totals, None]) -> dict[str, Any]:
 async def _latencies(call: Call[Latencies, None]) -> dict[str, Any]:
     wanted = call.query
     since_s, until_s = wanted.of(call.operator)
-    rows = await read(call.operator, lambda connection: latencies(connection, since_s, until_s, wanted.by))
+    rows = await read(
+        call.operator,
+        lambda connection: latencies(connection, since_s, until_s, wanted.by, offset_s=wanted.offset_s),
+    )
     return {"by": wanted.by, "since_s": since_s, "until_s": until_s, "rows": rows}
 
 
@@ -294,7 +311,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         _latencies,
         "Percentiles of times",
         query=Latencies,
-        answer=TotalsAnswer,
+        answer=LatenciesAnswer,
         errors=_ERRORS,
     ),
     Endpoint(

@@ -24,8 +24,9 @@ _IDENTITY = ("name", "api-key", "key", "alias", "status", "id")
 _LONGEST_LINE = 1_000_000
 _BETWEEN = r"[^\S\n]*(?:#.*)?\n(?:[^\S\n]*(?:#.*)?\n)*"
 """The end of a line, and lines that say nothing."""
-_FIRST_LIST = re.compile(rf"^( *)[\w-]+:{_BETWEEN}( *)- ", re.MULTILINE)
-_FIRST_MAPPING = re.compile(rf"^( *)[\w-]+:{_BETWEEN}( +)[\w-]+:", re.MULTILINE)
+_FIRST_LIST = re.compile(rf"^( *)[\w-]+:{_BETWEEN}\1( *)- ", re.MULTILINE)
+# Deeper by a column at least: what follows a key without a value is no mapping below it.
+_FIRST_MAPPING = re.compile(rf"^( *)[\w-]+:{_BETWEEN}\1( +)[\w-]+:", re.MULTILINE)
 _INDENT = 2
 
 
@@ -105,7 +106,7 @@ class YamlDocument:
 def _indent(first: re.Pattern[str], text: str) -> int:
     """How far the first list or mapping of the file is indented; ours where there is none."""
     found = first.search(text)
-    return len(found[2]) - len(found[1]) if found and len(found[2]) >= len(found[1]) else _INDENT
+    return len(found[2]) if found else _INDENT
 
 
 def _nested(path: Path, value: Any) -> Any:

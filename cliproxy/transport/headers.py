@@ -19,6 +19,7 @@ HOP_BY_HOP = frozenset(
 """RFC 9110 §7.6.1, and the non-standard `proxy-connection`."""
 
 _NOT_FORWARDED = HOP_BY_HOP | SECRET_HEADERS | {"host", "content-length", "expect", "forwarded", "x-real-ip", "via"}
+_OF_BODY = {"accept-ranges", "age", "cache-control", "date", "etag", "expires", "last-modified", "server", "vary"}
 _NOT_RETURNED = HOP_BY_HOP | {"set-cookie", "content-length", "alt-svc", "strict-transport-security"}
 
 
@@ -43,6 +44,15 @@ def returned(headers: Headers) -> Headers:
         if lower in _NOT_RETURNED or lower in named or lower.startswith("access-control-"):
             continue
         kept.add(name, value)
+    return kept
+
+
+def described(headers: Headers) -> Headers:
+    """Of an upstream's headers those that tell of the call, not of the body, which the client gets another one of."""
+    kept = returned(headers)
+    for name in set(kept):
+        if name.lower() in _OF_BODY or name.lower().startswith(("content-", "x-cliproxy-")):
+            kept.popall(name, None)
     return kept
 
 

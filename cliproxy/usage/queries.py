@@ -7,15 +7,19 @@ from typing import Literal
 from cliproxy.usage.rows import Row
 from cliproxy.usage.sums import hour_of, seconds_of
 
+Period = Literal["hour", "day"]
 By = Literal["hour", "day", "key", "model", "provider", "credential"]
+PaceBy = Literal["hour", "day", "model", "provider", "all"]
+"""`all`: everything is one group."""
 
-_GROUPS: dict[By, str] = {
+_GROUPS: dict[By | PaceBy, str] = {
     "hour": "hour_s",
     "day": "(hour_s + :offset_s) / 86400 * 86400 - :offset_s",
     "key": "client_key",
     "model": "model",
     "provider": "provider",
     "credential": "credential",
+    "all": "'all'",
 }
 _SUMMED = (
     "exchanges", "failures", "retries", "failovers", "fresh_tokens", "cache_read_tokens", "cache_write_tokens",
@@ -24,32 +28,42 @@ _SUMMED = (
 QUANTILES = (0.5, 0.9, 0.99)
 
 
-def totals(connection: sqlite3.Connection, since_s: float, until_s: float, by: By, *, offset_s: int = 0) -> list[Row]:
+def totals(
+    connection: sqlite3.Connection,
+    since_s: float,
+    until_s: float,
+    by: By,
+    *,
+    over: Period | None = None,
+    offset_s: int = 0,
+) -> list[Row]:
     """Sums over the hours that begin in a span of time, one row a group: those of times in their order, the others
     by what they cost and how often they were used. The group's column is called as `by`.
 
-    offset_s: the time zone's, seconds east of UTC; days begin at its midnight. `cost_usd` leaves out what has no known
-    price, of which `unpriced` counts the exchanges.
+    over: one row a group and period of time, with a column for each. offset_s: the time zone's, seconds east of UTC;
+    days begin at its midnight. `cost_usd` leaves out what has no known price, of which `unpriced` counts the exchanges.
     """
     sums = ", ".join(f"SUM({name}) AS {name}" for name in _SUMMED)
-    order = "1" if by in ("hour", "day") else "cost_usd DESC, exchanges DESC, 1"
+    groups = ", ".join(f'{_GROUPS[name]} AS "{name}"' for name in (over, by) if name)
+    places = "1, 2" if over else "1"
+    order = places if over or by in ("hour", "day") else "cost_usd DESC, exchanges DESC, 1"
     rows = connection.execute(
-        f'SELECT {_GROUPS[by]} AS "{by}", {sums} FROM usage_hour '  # noqa: S608 - names of our own
-        f"WHERE hour_s >= :since_s AND hour_s < :until_s GROUP BY 1 ORDER BY {order}",
+        f"SELECT {groups}, {sums} FROM usage_hour "  # noqa: S608 - names of our own
+        f"WHERE hour_s >= :since_s AND hour_s < :until_s GROUP BY {places} ORDER BY {order}",
         {"since_s": hour_of(since_s), "until_s": until_s, "offset_s": offset_s},
     )
     return [dict(row) for row in rows]
 
 
 def latencies(
-    connection: sqlite3.Connection, since_s: float, until_s: float, by: Literal["model", "provider"]
+    connection: sqlite3.Connection, since_s: float, until_s: float, by: PaceBy, *, offset_s: int = 0
 ) -> list[Row]:
     """Percentiles of the time to the first byte and to the end, seconds, 10 % off at most: `total_p50`,
-    `first_byte_p99` …, one row a group."""
+    `first_byte_p99` …, one row a group, in the order of their names or times. offset_s: as for `totals`."""
     rows = connection.execute(
-        f"SELECT {by}, kind, bucket, SUM(exchanges) FROM latency_hour "  # noqa: S608 - names of our own
-        "WHERE hour_s >= ? AND hour_s < ? GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-        (hour_of(since_s), until_s),
+        f"SELECT {_GROUPS[by]}, kind, bucket, SUM(exchanges) FROM latency_hour "  # noqa: S608 - names of our own
+        "WHERE hour_s >= :since_s AND hour_s < :until_s GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        {"since_s": hour_of(since_s), "until_s": until_s, "offset_s": offset_s},
     )
     histograms: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for group, kind, bucket, count in rows:

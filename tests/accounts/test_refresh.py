@@ -16,6 +16,7 @@ from cliproxy.accounts.accounts import Accounts
 from cliproxy.config.loading import parse_config
 from cliproxy.credentials.auth_dir import AuthDir
 from cliproxy.credentials.auth_file import AuthFile
+from cliproxy.providers.vendor import Quota
 from cliproxy.routing.registry import builtin_registry
 from cliproxy.wire.errors import UpstreamRefused, UpstreamUnreachable
 from tests.oauth.authorization_server import AuthorizationServer, Fault
@@ -327,3 +328,48 @@ async def test_a_token_that_ends_on_its_way_is_renewed_however_often_that_happen
         home.clock.pass_s(4000)
         assert await account.renewed(refused)
         assert home.server.ledger.grants["refresh_token"] == 2 * times
+
+
+async def test_what_came_of_refreshes_is_counted(home: Home) -> None:
+    home.log_in(ends_in_s=-400)
+    accounts = home.accounts()
+    (account,) = accounts
+    home.server.fail(Fault(503))
+    with pytest.raises(UpstreamUnreachable):
+        await account.ready()
+    await account.ready()
+    home.server.issuer.revoke(account.file.refresh_token)
+    home.clock.pass_s(4000)
+    with pytest.raises(UpstreamRefused):
+        await account.ready()
+    assert accounts.refresher.outcomes == {"failed": 1, "renewed": 1, "refused": 1}
+
+
+async def test_changes_of_files_can_be_followed_at_once(home: Home) -> None:
+    accounts = home.accounts()
+    assert not await accounts.look()
+    home.log_in()
+    assert await accounts.look()
+    assert [account.name for account in accounts] == [NAME]
+    assert not await accounts.look()
+    (home.folder / "broken.json").write_text("{", "utf-8")
+    assert not await accounts.look()
+    assert accounts.troubles.keys() == {"broken.json"}
+    (home.folder / "broken.json").unlink()
+    AuthDir(home.folder).remove(NAME)
+    assert await accounts.look()
+    assert (list(accounts), accounts.troubles) == ([], {})
+
+
+async def test_what_was_learnt_outlives_a_configuration(home: Home) -> None:
+    home.log_in(ends_in_s=-400)
+    before = home.accounts()
+    (account,) = before
+    await account.ready()
+    account.quota, account.quota_s = Quota("plus"), 7.0
+    after = home.accounts()
+    after.resume(before)
+    (same,) = after
+    assert (same.quota, same.quota_s, same.used_s) == (Quota("plus"), 7.0, account.used_s)
+    assert after.refresher.outcomes == {"renewed": 1}
+    assert home.accounts().refresher.outcomes == {}

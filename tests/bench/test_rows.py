@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.formats import Format
-from bench.rows import BARE, DIRECT, GATEWAY, TRANSLATING, UNBOOKED, gateway_config, running
+from bench.rows import BARE, DIRECT, GATEWAY, LOGGING, TRANSLATING, UNBOOKED, gateway_config, running
 
 STAND_IN = """
 from mitmproxy import ctx, http
@@ -37,7 +37,7 @@ async def test_rows_that_cannot_be_measured_say_why(tmp_path: Path, status: int)
 async def test_a_gateway_that_does_not_start_leaves_the_other_rows(tmp_path: Path) -> None:
     async with running(tmp_path, translate=False, addon=tmp_path / "missing.py") as field:
         assert [row.name for row in field.rows] == [DIRECT, BARE]
-    assert list(field.failed) == [GATEWAY, UNBOOKED]
+    assert list(field.failed) == [GATEWAY, UNBOOKED, LOGGING]
     assert "No such script" in field.failed[GATEWAY]
 
 

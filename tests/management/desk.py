@@ -58,7 +58,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.memory = Memory()
         self.ledger: Ledger | None = None
-        self.operator = Operator(self.memory, self._apply, self._changed)
+        self.operator = Operator(self.memory, self._apply, self._changed, log_folder=self.folder / "logs")
         self.bridge = Bridge(application(self.operator))
         self._apply(load_config(self.config_path))
 

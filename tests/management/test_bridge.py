@@ -57,11 +57,11 @@ async def test_a_body_that_arrives_in_pieces_is_read_to_its_end() -> None:
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
 async def test_answers_without_a_body_have_none(method: str, status: int) -> None:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        await start(send, status)
+        await start(send, status, (b"content-length", b"8"), (b"etag", b"x"))
         await send({"type": "http.response.body", "body": b"too much"})
 
     answer = await Bridge(application).ask(request(method))
-    assert (answer.status, answer.body) == (status, b"")
+    assert (answer.status, dict(answer.headers), answer.body) == (status, {"etag": "x"}, b"")
 
 
 async def test_a_stream_comes_as_it_is_made_and_waits_for_its_reader() -> None:
@@ -169,6 +169,21 @@ async def test_closing_ends_streams_that_would_go_on() -> None:
     await bridge.close()
     with pytest.raises(AnswerCut):
         await whole(answer)
+
+
+async def test_closing_tells_those_who_wait_for_an_answer() -> None:
+    asked = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    bridge = Bridge(slow)
+    asking = asyncio.create_task(bridge.ask(request()))
+    await asked.wait()
+    await bridge.close()
+    answer = await asking
+    assert (answer.status, await whole(answer)) == (503, b"")
 
 
 async def test_the_client_is_known_to_be_gone_by_who_listens() -> None:

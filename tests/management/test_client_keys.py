@@ -52,6 +52,7 @@ async def test_all_keys_can_be_taken_away(keyed: Desk) -> None:
         ({"old": "sk-nobody", "new": "sk-new"}, ["sk-test-1", "sk-test-2", "sk-new"]),
         ({"index": 0, "value": "sk-new"}, ["sk-new", "sk-test-2"]),
         ({"index": 1, "value": {"key": "sk-new", "rpm": 9}}, ["sk-test-1", "sk-new"]),
+        ({"index": 1, "value": {"rpm": 9}}, ["sk-test-1", "sk-test-2"]),
     ],
 )
 async def test_a_key_is_changed_or_added(keyed: Desk, body: Any, expected: list[str]) -> None:

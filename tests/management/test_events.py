@@ -68,6 +68,19 @@ async def test_exchanges_are_told_when_they_begin_and_end(desk: Desk) -> None:
     assert not desk.operator.feed.wants("exchanges")
 
 
+async def test_what_is_under_way_is_told_to_those_who_come_later(desk: Desk) -> None:
+    running, over = exchange(), exchange()
+    for each in (running, over):
+        desk.operator.begun(each)
+    desk.operator.settled(over)
+    async with listening(desk, "exchanges") as listener:
+        name, begun = await listener.next()
+        assert (name, begun["id"]) == ("exchange-begun", running.id)
+        desk.operator.settled(running)
+        name, ended = await listener.next()
+        assert (name, ended["id"]) == ("exchange", running.id)
+
+
 async def test_what_changes_about_a_credential_is_told_once(desk_with: At) -> None:
     desk = await desk_with(KEYS)
     (key,) = [entry for entry in inventory(desk.operator) if entry.kind == "key"]

@@ -11,10 +11,9 @@ from tests.management.desk import Desk
 @pytest.fixture
 async def logging_desk(desk_with: At) -> Desk:
     desk = await desk_with("logging-to-file: true\n")
-    desk.operator.log_folder = desk.folder / "logs"
-    desk.operator.log_folder.mkdir()
-    (desk.operator.log_folder / "main.log").write_text("one\n[2026-11-21 10:00:00] two\n", "utf-8")
-    (desk.operator.log_folder / "error-v1-messages-abc123.log").write_text("=== REQUEST INFO ===\n", "utf-8")
+    desk.operator.logs.folder.mkdir(exist_ok=True)
+    (desk.operator.logs.folder / "main.log").write_text("one\n[2026-11-21 10:00:00] two\n", "utf-8")
+    (desk.operator.logs.folder / "error-v1-messages-abc123.log").write_text("=== REQUEST INFO ===\n", "utf-8")
     return desk
 
 
@@ -22,7 +21,7 @@ async def test_lines_are_read_and_read_on(logging_desk: Desk) -> None:
     found = await logging_desk.get("/logs", limit=1)
     assert (found["lines"], found["line-count"]) == (["[2026-11-21 10:00:00] two"], 1)
     assert found["latest-timestamp"] > 1_700_000_000
-    with (logging_desk.operator.log_folder / "main.log").open("a") as log:
+    with (logging_desk.operator.logs.folder / "main.log").open("a") as log:
         log.write("three\n")
     on = await logging_desk.get("/logs", cursor=found["next-cursor"])
     assert on["lines"] == ["three"] and "cursor-reset" not in on

@@ -143,7 +143,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @ASKED.parametrize()
 @settings(
-    max_examples=8,
+    max_examples=5,
     deadline=timedelta(seconds=20),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from cliproxy.management import page
 from cliproxy.management.page import FILES_PATH, PAGE_PATH, page_files, page_routes
+from tests.management.conftest import At
 
 FOLDER = Path(page.__file__).with_name("page")
 VENDOR = FILES_PATH + "vendor/"
@@ -92,6 +93,20 @@ async def test_the_page_is_only_read(client: AsyncClient) -> None:
         assert (await client.request(method, PAGE_PATH)).status_code == 405
 
 
+@pytest.mark.parametrize("path", [f"/{PAGE_PATH}", f"/{FILES_PATH}app.js"])
+async def test_it_is_shown_without_a_key_to_those_who_may_come_in(desk_with: At, path: str) -> None:
+    desk = await desk_with("")
+    assert (await desk.ask("GET", path, key=None)).status == 200
+    assert (await desk.ask("GET", path, key=None, peer="192.0.2.1")).status == 403
+
+
+@pytest.mark.parametrize("path", [f"/{PAGE_PATH}", f"/{FILES_PATH}app.js"])
+async def test_it_can_be_switched_off_alone(desk_with: At, path: str) -> None:
+    desk = await desk_with("  disable-control-panel: true\n")
+    assert (await desk.ask("GET", path)).status == 404
+    assert (await desk.ask("GET", "/health")).status == 200
+
+
 # ---------------------------------------------------------------- what it holds
 
 
@@ -159,13 +174,14 @@ def test_each_section_of_the_page_has_its_code() -> None:
     wanted = {attributes["x-data"] for _, attributes, _ in MARKUP.elements if attributes.get("x-data")}
     registered = re.search(r"Object\.entries\(\{([^}]+)\}\)", OURS[FILES_PATH + "app.js"])
     assert registered
-    assert {name.strip() for name in registered[1].split(",")} == wanted
+    assert set(re.findall(r"\w+", registered[1])) == wanted
 
 
 def test_each_field_has_a_name_that_is_read_out() -> None:
     labelled = {attributes["for"] for tag, attributes, _ in MARKUP.elements if tag == "label" and "for" in attributes}
     for tag, attributes, around in MARKUP.elements:
-        if tag in ("input", "select", "textarea", "meter") and "hidden" not in attributes:
+        is_field = tag in ("input", "select", "textarea") or attributes.get("role") == "meter"
+        if is_field and "hidden" not in attributes:
             names = attributes.keys() & {"aria-label", ":aria-label"}
             assert names or "label" in around or attributes.get("id") in labelled, attributes
 

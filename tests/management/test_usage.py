@@ -54,7 +54,13 @@ async def test_a_span_without_exchanges_has_no_rows(used: Desk) -> None:
     assert (await used.get("/usage/latencies", until_s=10))["rows"] == []
 
 
-@pytest.mark.parametrize("by", ["model", "provider"])
+async def test_sums_of_each_group_over_time(used: Desk) -> None:
+    answer = await used.get("/usage/totals", by="provider", over="hour")
+    assert all({"hour", "provider"} <= row.keys() for row in answer["rows"])
+    assert sum(row["exchanges"] for row in answer["rows"] if row["provider"] == "claude") == 2
+
+
+@pytest.mark.parametrize("by", ["model", "provider", "hour", "day", "all"])
 async def test_percentiles_of_times(used: Desk, by: str) -> None:
     rows = (await used.get("/usage/latencies", by=by))["rows"]
     assert {"total_p50", "total_p99", "first_byte_p90", by} <= rows[0].keys()
@@ -86,7 +92,7 @@ async def test_one_exchange_with_its_attempts(used: Desk) -> None:
         ("/usage/totals", {"by": "weather"}), ("/usage/totals", {"since_s": "soon"}), ("/usage/totals", {"until_s": "inf"}),
         ("/usage/totals", {"offset_s": 10**9}), ("/exchanges", {"limit": 0}), ("/exchanges", {"limit": 10**9}),
         ("/exchanges", {"before": -1}), ("/usage-queue", {"count": 0}), ("/usage-queue", {"count": "x"}),
-        ("/usage/totals", {"since_s": 1e300}),
+        ("/usage/totals", {"since_s": 1e300}), ("/usage/totals", {"over": "model"}), ("/usage/latencies", {"by": "key"}),
     ],
 )  # fmt: skip
 async def test_what_cannot_be_asked_is_refused(used: Desk, path: str, query: Any) -> None:

@@ -117,6 +117,11 @@ def test_the_indentation_of_the_file_is_kept() -> None:
     assert changed("streaming/keepalive-seconds", 5, flat).endswith("streaming:\n    keepalive-seconds: 5\n")
 
 
+def test_a_key_without_a_value_says_nothing_of_the_indentation() -> None:
+    text = "api-keys:\n- name: n\n  expires:\n  key: a\nrouting:\n  strategy: rr\n"
+    assert changed("request-retry", 1, text) == text + "request-retry: 1\n"
+
+
 def test_a_file_of_comments_only_keeps_them() -> None:
     assert changed("debug", True, "# one\n# two") == "# one\n# two\ndebug: true\n"
 

@@ -290,8 +290,10 @@ async def test_what_has_ended_is_forgotten_after_a_minute(server: AuthorizationS
     await sessions.close()
     clock.pass_s(FINISHED_S)
     assert sessions.get(session.state) is session
+    assert list(sessions) == [session]
     clock.pass_s(1)
     assert sessions.get(session.state) is None
+    assert list(sessions) == []
 
 
 async def test_a_newer_login_takes_the_place_of_one_that_waits(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliproxy.exchange import Headers
-from cliproxy.transport.headers import HOP_BY_HOP, forwarded, returned
+from cliproxy.transport.headers import HOP_BY_HOP, described, forwarded, returned
 
 KEPT_BOTH_WAYS = [
     ("Content-Type", "application/json; charset=utf-8"),
@@ -110,3 +110,20 @@ def test_headers_cross_once_and_the_originals_stay(pairs: list[tuple[str, str]])
         assert list(headers.items()) == pairs
         survivors = iter(pairs)
         assert all(pair in survivors for pair in once.items()), "out of order"
+
+
+def test_of_an_answer_that_is_translated_only_what_tells_of_the_call_is_described() -> None:
+    answered = Headers(
+        {
+            "x-request-id": "r1",
+            "x-ratelimit-remaining": "3",
+            "content-type": "application/json",
+            "content-encoding": "gzip",
+            "set-cookie": "a=b",
+            "etag": "e",
+            "connection": "x-hop",
+            "x-hop": "1",
+            "x-cliproxy-served-by": "someone else",
+        }
+    )
+    assert set(described(answered)) == {"x-request-id", "x-ratelimit-remaining"}

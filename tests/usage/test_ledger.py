@@ -123,6 +123,7 @@ def test_a_place_where_nothing_can_be_written_is_told_and_bounded(
     ledger.close()
     assert ledger.trouble
     assert ledger.lost == 15
+    assert ledger.waiting == 10
 
 
 def test_a_damaged_file_is_told_and_left_alone(settings: UsageLedger) -> None:

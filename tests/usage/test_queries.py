@@ -1,15 +1,18 @@
 """What the ledger answers, and what that costs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
-from sqlite3 import Connection
+from sqlite3 import Connection, Row
+from typing import Any
 
 import pytest
 
 from cliproxy.config.schema import UsageLedger
-from cliproxy.usage.ledger import Ledger, open_ledger
-from cliproxy.usage.queries import By, attempts, journal, latencies, spent_usd, totals
+from cliproxy.usage.ledger import Ledger, open_ledger, write_rows
+from cliproxy.usage.queries import By, PaceBy, attempts, journal, latencies, spent_usd, totals
+from cliproxy.usage.rows import rows_of
 from cliproxy.usage.sums import bucket_of, seconds_of
 from tests.usage.exchanges import NOON_S, attempt, exchange
 
@@ -44,10 +47,19 @@ def test_totals_by_each_group(ledger: Connection) -> None:
     assert totals(ledger, until_s, until_s + 1, "credential") == []
 
 
+def test_totals_of_each_group_over_time(ledger: Connection) -> None:
+    rows = totals(ledger, NOON_S, NOON_S + 9 * DAY_S, "key", over="day")
+    midnight_s = NOON_S - DAY_S // 2
+    assert [(row["day"] - midnight_s, row["key"], row["exchanges"]) for row in rows] == [
+        (0, "me", 3), (0, "you", 1), (DAY_S, "me", 1), (DAY_S, "you", 1), (2 * DAY_S, "me", 1), (2 * DAY_S, "you", 1),
+    ]  # fmt: skip
+
+
 def test_a_day_begins_at_midnight_where_the_user_is(ledger: Connection) -> None:
     """Noon in UTC is the next day already, 13 hours further east."""
-    (first, *_) = totals(ledger, NOON_S, NOON_S + 1, "day", offset_s=13 * 3600)
-    assert first["day"] == NOON_S - 3600
+    for question in (totals, latencies):
+        (first, *_) = question(ledger, NOON_S, NOON_S + 1, "day", offset_s=13 * 3600)
+        assert first["day"] == NOON_S - 3600
 
 
 def test_the_journal_is_read_in_pages(ledger: Connection) -> None:
@@ -69,6 +81,14 @@ def test_percentiles_are_close(ledger: Connection) -> None:
     assert rows["claude"]["first_byte_p99"] == pytest.approx(0.2, rel=0.1)
 
 
+def test_percentiles_over_everything_and_over_time(ledger: Connection) -> None:
+    (whole,) = latencies(ledger, NOON_S, NOON_S + 9 * DAY_S, "all")
+    assert whole["total_p90"] == pytest.approx(1.0, rel=0.1)
+    days = [row["day"] for row in latencies(ledger, NOON_S, NOON_S + 9 * DAY_S, "day")]
+    assert days == [NOON_S - DAY_S // 2 + day * DAY_S for day in range(3)]
+    assert len(latencies(ledger, NOON_S, NOON_S + 9 * DAY_S, "hour")) == 3
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.0004, 0.001, 0.0123, 0.5, 1.0, 59.9, 3600.0])
 def test_buckets_are_narrow(seconds: float) -> None:
     assert seconds_of(bucket_of(seconds)) == pytest.approx(max(seconds, 0.001), rel=0.1)
@@ -86,7 +106,11 @@ def test_no_question_reads_the_whole_journal(ledger: Connection, by: By) -> None
     plans: list[str] = []
     ledger.set_trace_callback(plans.append)
     totals(ledger, NOON_S, NOON_S + DAY_S, by)
-    latencies(ledger, NOON_S, NOON_S + DAY_S, "model")
+    totals(ledger, NOON_S, NOON_S + DAY_S, by, over="day")
+    pace_bys: list[PaceBy] = ["hour", "day", "model", "provider", "all"]
+    for pace_by in pace_bys:
+        latencies(ledger, NOON_S, NOON_S + DAY_S, pace_by)
+    spent_usd(ledger, "me", NOON_S)
     journal(ledger, limit=10, before_seq=5)
     attempts(ledger, "some")
     ledger.set_trace_callback(None)
@@ -95,3 +119,72 @@ def test_no_question_reads_the_whole_journal(ledger: Connection, by: By) -> None
         assert "SEARCH" in plan, question
         assert "SCAN exchange" not in plan, question
         assert "SCAN attempt" not in plan, question
+
+
+# ---------------------------------------------------------------- what a hundred times as many cost
+
+SPAN_S = 10 * DAY_S
+
+
+def ledger_of(path: Path, size: int) -> Connection:
+    """Ten days of as many exchanges as one likes, each hour with each of three models."""
+    samples = [rows_of(exchange(attempt(model=model))) for model in ("one", "two", "three")]
+    rows = []
+    for index in range(size):
+        row, (tried,) = samples[index % len(samples)]
+        later_s = index * SPAN_S / size
+        times = {name: row[name] + later_s for name in ("started_s", "first_byte_s", "ended_s")}
+        rows.append(({**row, **times, "id": str(index)}, [{**tried}]))
+    connection = open_ledger(path)
+    connection.row_factory = Row
+    write_rows(connection, rows)
+    return connection
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    with closing(ledger_of(tmp_path_factory.mktemp("small") / "usage.db", 1_000)) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    with closing(ledger_of(tmp_path_factory.mktemp("large") / "usage.db", 100_000)) as connection:
+        yield connection
+
+
+def cost(connection: Connection, question: Callable[[Connection], Any]) -> tuple[int, int]:
+    """How many rows the answer has, and how many steps SQLite's machine goes for it: the same on every computer."""
+    steps = count()
+    # What it returns would break the question off.
+    connection.set_progress_handler(lambda: next(steps) < 0, 1)
+    answer = question(connection)
+    connection.set_progress_handler(None, 0)
+    return len(answer) if isinstance(answer, list) else 1, next(steps)
+
+
+@pytest.mark.xdist_group("long journal")
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda ledger: totals(ledger, NOON_S, NOON_S + SPAN_S, "day"),
+        lambda ledger: totals(ledger, NOON_S, NOON_S + SPAN_S, "credential"),
+        lambda ledger: totals(ledger, NOON_S, NOON_S + SPAN_S, "model", over="day"),
+        lambda ledger: totals(ledger, NOON_S, NOON_S + DAY_S, "model", over="hour"),
+        lambda ledger: latencies(ledger, NOON_S, NOON_S + SPAN_S, "model"),
+        lambda ledger: latencies(ledger, NOON_S, NOON_S + SPAN_S, "day"),
+        lambda ledger: latencies(ledger, NOON_S, NOON_S + SPAN_S, "all"),
+        lambda ledger: journal(ledger, limit=50),
+        lambda ledger: journal(ledger, limit=50, before_seq=900),
+        lambda ledger: journal(ledger, limit=1, id="500"),
+        lambda ledger: attempts(ledger, "500"),
+        lambda ledger: spent_usd(ledger, "me", NOON_S),
+    ],
+)
+def test_a_longer_journal_makes_no_question_dearer(
+    small: Connection, large: Connection, question: Callable[[Connection], Any]
+) -> None:
+    rows, steps = cost(small, question)
+    rows_of_large, steps_of_large = cost(large, question)
+    assert rows_of_large == rows > 0
+    assert steps_of_large <= 1.05 * steps

@@ -366,7 +366,7 @@ class Config(Section):
     )
     """Largest request body that is taken, bytes. 0 = the default."""
     passthrough_headers: Flag = False
-    """Pass the upstream's response headers on, without those that concern the connection."""
+    """Pass the upstream's response headers on with translated answers too, without those of connection and body."""
     streaming: Streaming = Streaming()
     """Streamed answers."""
     nonstream_keepalive_interval: Whole = 0
@@ -390,13 +390,13 @@ class Config(Section):
     metrics: Metrics = Metrics()
     """Figures for Prometheus, at `/metrics`."""
     request_log: Flag = False
-    """Write every exchange to a file of its own."""
+    """Write every call of a model to a file of its own, with all that was said; secrets are masked."""
     logging_to_file: Flag = False
-    """Write the log to files instead of to the terminal."""
+    """Write the log to files, beside the terminal."""
     logs_max_total_size_mb: Count = 100
-    """Size at which the oldest log files are deleted, megabytes. 0 = never."""
+    """Size of all log files at which the oldest are deleted, megabytes. 0 = never."""
     error_logs_max_files: Count = 10
-    """How many files of failed exchanges are kept. 0 = all."""
+    """How many files of failed calls are kept; these are written always. 0 = all."""
 
     @field_validator("api_keys")
     @classmethod
