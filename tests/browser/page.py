@@ -142,6 +142,10 @@ class Page:
         """Wait until the screen does not hold a text."""
         await self._until(lambda: text not in self.script(_TEXT), f"the page goes on to show {text!r}")
 
+    async def becomes(self, script: str, *arguments: Any) -> None:
+        """Wait until a script returns, or promises, something true."""
+        await self._until(lambda: self.script(script, *arguments), f"never became true: {script}")
+
     async def press(self, *keys: str) -> None:
         """Use the keyboard where the focus is."""
         for key in keys:

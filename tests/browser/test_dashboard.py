@@ -16,7 +16,7 @@ from tests.browser.page import Look, Page, chromium
 from tests.calls import Call, ask, call
 from tests.conftest import Start
 from tests.oauth.authorization_server import CLIENT_ID, AuthorizationServer
-from tests.processes import Gateway, config_for
+from tests.processes import PLACEHOLDER_MODE, Gateway, config_for, listening, mitmproxy
 from tests.upstream import Upstream
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("dashboard")]
@@ -84,6 +84,12 @@ async def change(gateway: Gateway, setting: str, value: object) -> None:
             assert response.status == 200
 
 
+async def config_of(page: Page) -> str:
+    """The file in the editor, once it is there."""
+    await page.becomes("return document.querySelector('[aria-label=\"config.yaml\"]').value")
+    return await page.value("config.yaml")
+
+
 async def test_only_the_key_opens_it_and_only_the_tab_keeps_it(page: Page) -> None:
     await page.open()
     await page.fill("Management key", f"wrong{Keys.ENTER}")
@@ -112,6 +118,20 @@ async def test_a_request_appears_while_it_is_under_way_and_tells_what_became_of_
     await page.shows("→ claude/upstream-model", "200")
     await page.run("document.querySelector('button.expand').click()")
     await page.shows("Formats", "anthropic → anthropic", "503", "claude/upstream-model")
+
+
+async def test_what_is_under_way_is_there_for_those_who_come_later_until_its_client_leaves(
+    page: Page, place: Place, client: ClientSession
+) -> None:
+    before = len(place.upstream.requests)
+    place.upstream.script(replace(native.text("anthropic"), gate=asyncio.Event()))
+    asking = asyncio.create_task(ask(client, place.gateway, call("anthropic")))
+    await place.upstream.received(1 + before)
+    await page.enter("live", KEY)
+    await page.shows("anthropic-model", "running")
+    asking.cancel()
+    await page.hides("running")
+    await page.shows("499")
 
 
 async def test_what_clients_send_is_shown_as_text(page: Page, place: Place, client: ClientSession) -> None:
@@ -175,9 +195,11 @@ async def test_a_login_that_is_refused_says_so_and_one_that_is_left_is_given_up(
     await page.shows("enter the code")
     await page.press(Keys.ESCAPE)
     await page.shows("Accounts")
-    async with ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session:
-        async with session.get(f"{place.gateway.url}/v0/management/logins") as response:
-            assert {login["status"] for login in (await response.json())["logins"]} <= {"error", "ok"}
+    await page.becomes(
+        "return fetch('v0/management/logins', {headers: {Authorization: 'Bearer ' + arguments[0]}})"
+        ".then(answer => answer.json()).then(({logins}) => logins.every(login => login.status !== 'wait'))",
+        KEY,
+    )
 
 
 async def test_auth_files_come_and_go(page: Page, place: Place, tmp_path: Path) -> None:
@@ -198,34 +220,34 @@ async def test_auth_files_come_and_go(page: Page, place: Place, tmp_path: Path) 
 
 async def test_a_wrong_config_is_refused_with_its_line_and_a_right_one_keeps_comments(page: Page) -> None:
     await page.enter("config", KEY)
-    await page.shows("config.yaml")
-    before = await page.value("config.yaml")
+    before = await config_of(page)
     lines = before.rstrip("\n").split("\n")
-    await page.set_text("config.yaml", "\n".join([*lines, "# what I did", "request-retry: often"]))
+    await page.set_text("config.yaml", "\n".join([*lines, "# what I did", "max-retry-interval: often"]))
     await page.click("Save")
-    await page.shows("Not saved", f"Line {len(lines) + 2}", "request-retry")
+    await page.shows("Not saved", f"Line {len(lines) + 2}", "max-retry-interval")
     marked = await page.run("return [...document.querySelectorAll('.numbers .bad')].map(line => line.textContent)")
     assert marked == [str(len(lines) + 2)]
 
-    await page.set_text("config.yaml", "\n".join([*lines, "# what I did", "request-retry: 2"]) + "\n")
+    await page.set_text("config.yaml", "\n".join([*lines, "# what I did", "max-retry-interval: 20"]) + "\n")
     await page.click("Check")
     await page.shows("not saved yet")
     await page.click("Save")
     await page.shows("Saved, and in force.")
     await page.click("Debug")
     await page.open("config")
-    await page.shows("Usage statistics")
-    after = await page.value("config.yaml")
-    assert "# what I did\nrequest-retry: 2" in after
+    after = await config_of(page)
+    assert "# what I did\nmax-retry-interval: 20" in after
     assert re.search(r"^debug: true$", after, re.M)
     assert KEY not in after
-    await page.click("Debug")
+    await page.set_text("config.yaml", before)
+    await page.click("Save")
+    await page.shows("Saved, and in force.")
 
 
 async def test_a_file_that_was_changed_elsewhere_is_not_written_over(page: Page, place: Place) -> None:
+    await change(place.gateway, "request-retry", 3)
     await page.enter("config", KEY)
-    await page.shows("Usage statistics")
-    mine = await page.value("config.yaml") + "# mine\n"
+    mine = await config_of(page) + "# mine\n"
     await page.set_text("config.yaml", mine)
     await change(place.gateway, "request-retry", 4)
     await page.click("Save")
@@ -292,6 +314,22 @@ async def test_every_section_fits_and_nothing_is_refused_or_fails(page: Page) ->
         nameless = "return [...document.querySelectorAll('button, a')].filter(b => b.checkVisibility() && !(b.ariaLabel || b.innerText).trim()).length"
         assert await page.run(nameless) == 0, section
     assert await page.complaints() == []
+
+
+@pytest.mark.parametrize("page", [DESKTOP], indirect=True, ids=str)
+async def test_it_finds_a_gateway_again_that_was_restarted(page: Page, tmp_path: Path) -> None:
+    config = {
+        "remote-management": {"secret-key": KEY},
+        "usage": {"path": str(tmp_path / "usage.sqlite")},
+        "auth-dir": str(tmp_path / "auth"),
+    }
+    async with mitmproxy(tmp_path, config=config) as gateway:
+        restarted = Page(page.browser, (await listening(gateway)).url)
+        await restarted.enter("live", KEY)
+    await restarted.shows("Connecting")
+    same_port = PLACEHOLDER_MODE.removesuffix(":0") + f":{gateway.port}"
+    async with mitmproxy(tmp_path, config=config, mode=same_port):
+        await restarted.shows("Connected", "Waiting for the first request")
 
 
 async def test_it_is_used_by_keyboard(page: Page) -> None:

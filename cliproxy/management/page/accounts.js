@@ -3,7 +3,7 @@
 import Alpine from "./vendor/alpine.js";
 import { call, download, get, patch, post, remove } from "./api.js";
 import { ask } from "./dialogs.js";
-import { ago, count, left, moment, share } from "./format.js";
+import { ago, count, fill, left, moment, share } from "./format.js";
 import { on, whenShown } from "./state.js";
 
 const TONES = { ready: "good", cooling: "warn", disabled: "off" };
@@ -61,7 +61,9 @@ export function accounts() {
       this.all = this.all.filter((known) => known.auth_index !== auth_index);
     },
     get kinds() {
-      return KINDS.map(({ kind, title }) => ({ title, list: this.all.filter((one) => one.kind === kind) })).filter(({ list }) => list.length);
+      return KINDS.map(({ kind, title }) => ({ title, list: this.all.filter((one) => one.kind === kind) })).filter(
+        ({ list }) => list.length,
+      );
     },
     get hasOnlyDemo() {
       return this.isRead && this.all.every((one) => one.kind === "demo");
@@ -72,22 +74,32 @@ export function accounts() {
     title: (one) => one.email || one.label,
     plan: (one) => one.plan || one.quota?.plan || "",
     tone: (one) => TONES[one.state] || "bad",
-    why(one) {
-      if (one.state === "ready" || one.state === "disabled") return "";
-      return [one.reason, one.until_s ? `${left(one.until_s - this.now)} left` : ""].filter(Boolean).join(" · ");
-    },
+    /** Cooldowns say it themselves. */
+    why: (one) => (["ready", "disabled"].includes(one.state) || one.cooldowns.length ? "" : one.reason),
     get now() {
       return Alpine.store("clock").now_s;
     },
-    origin: (one) => [one.name || one.base_url, one.linked ? "linked" : "", one.prefix ? `prefix ${one.prefix}` : "", one.note].filter(Boolean).join(" · "),
-    rank: (one) => [one.priority ? `priority ${one.priority}` : "", one.weight !== 1 && one.weight !== null ? `weight ${one.weight}` : ""].filter(Boolean).join(" · "),
+    origin: (one) =>
+      [one.name || one.base_url, one.linked ? "linked" : "", one.prefix ? `prefix ${one.prefix}` : "", one.note]
+        .filter(Boolean)
+        .join(" · "),
+    rank: (one) =>
+      [
+        one.priority ? `priority ${one.priority}` : "",
+        one.weight !== 1 && one.weight !== null ? `weight ${one.weight}` : "",
+      ]
+        .filter(Boolean)
+        .join(" · "),
     token(one) {
       if (!one.expires_at_s) return "";
       const renewed = one.last_refresh_s ? `, renewed ${ago(one.last_refresh_s, this.now)}` : "";
-      const until = one.expires_at_s > this.now ? `token good for ${left(one.expires_at_s - this.now)}` : "token has expired";
+      const until =
+        one.expires_at_s > this.now ? `token good for ${left(one.expires_at_s - this.now)}` : "token has expired";
       return until + renewed;
     },
     windows: (one) => (one.quota?.windows || []).filter((window) => window.used !== null),
+    fill,
+    windowName: (window) => window.name.replaceAll("_", " "),
     used: (window) => `${share(window.used, 1)} used`,
     usedTone: (window) => (window.used >= 1 ? "bad" : window.used >= NEARLY_USED ? "warn" : "good"),
     resets(window) {
@@ -96,11 +108,23 @@ export function accounts() {
     asked(one) {
       return one.quota ? `asked ${ago(one.quota.asked_s, this.now)}` : "not asked yet";
     },
-    cooldownOf: (cooldown) => cooldown.model || "every model",
+    /** Models that wait for the same reason and equally long stand together. */
+    cooldowns(one) {
+      const groups = new Map();
+      for (const cooldown of one.cooldowns) {
+        const key = [this.cooldownWhy(cooldown), this.cooldownLeft(cooldown)].join();
+        if (!groups.has(key)) groups.set(key, { ...cooldown, key, models: [] });
+        groups.get(key).models.push(cooldown.model || "every model");
+      }
+      return [...groups.values()];
+    },
+    cooldownOf: (cooldown) => cooldown.models.join(", "),
     cooldownWhy: (cooldown) => [cooldown.reason, cooldown.status || "", cooldown.message].filter(Boolean).join(" · "),
     cooldownLeft(cooldown) {
       const whole = `${left(cooldown.until_s - this.now)} left`;
-      return cooldown.next_try_s < cooldown.until_s ? `${whole}, next try in ${left(cooldown.next_try_s - this.now)}` : whole;
+      return cooldown.next_try_s < cooldown.until_s
+        ? `${whole}, next try in ${left(cooldown.next_try_s - this.now)}`
+        : whole;
     },
     cooldownUntil: (cooldown) => moment(cooldown.until_s),
     counts: (one) => `${count(one.success)} answered, ${count(one.failed)} failed`,
@@ -118,7 +142,8 @@ export function accounts() {
       return one.auth_index in this.busy;
     },
     canRemove: (one) => one.kind === "account",
-    canToggle: (one) => one.kind === "account" || one.kind === "key",
+    canToggle: (one) => (one.kind === "account" && one.state !== "broken") || one.kind === "key",
+    canEdit: (one) => one.kind === "account" && one.state !== "broken",
 
     // ------------------------------------------------------------ what to do with one
 
@@ -158,7 +183,9 @@ export function accounts() {
       return this.act(one, () => download("auth-files/download", { name: one.name }, one.name));
     },
     async discard(one) {
-      const what = one.linked ? "The link is removed; the tool's own login stays." : "Its file is deleted. Download it first if you may want it back.";
+      const what = one.linked
+        ? "The link is removed; the tool's own login stays."
+        : "Its file is deleted. Download it first if you may want it back.";
       if (!(await ask(`Remove ${this.title(one)}?`, what, "Remove"))) return;
       await this.act(one, async () => {
         await remove("auth-files", { name: one.name });
@@ -189,7 +216,10 @@ export function accounts() {
       document.getElementById("account-editor").showModal();
     },
     async saveEdited() {
-      const numbers = { priority: Number(this.draft.priority || 0), weight: this.draft.weight === "" ? null : Number(this.draft.weight) };
+      const numbers = {
+        priority: Number(this.draft.priority || 0),
+        weight: this.draft.weight === "" ? null : Number(this.draft.weight),
+      };
       try {
         await patch("auth-files/fields", { ...this.draft, ...numbers, name: this.edited.name });
         document.getElementById("account-editor").close();

@@ -14,7 +14,11 @@ export const key = {
 export class Refusal extends Error {
   /** status: of HTTP; 0: nobody answered. body: the answer's JSON. */
   constructor(status, body) {
-    super(body.message || body.error || (status ? `The gateway answered with status ${status}.` : "The gateway cannot be reached."));
+    super(
+      body.message ||
+        body.error ||
+        (status ? `The gateway answered with status ${status}.` : "The gateway cannot be reached."),
+    );
     this.status = status;
     this.body = body;
   }
@@ -38,7 +42,13 @@ export async function call(method, path, { query = {}, json, body, headers = {},
   if (json !== undefined) sent["Content-Type"] = "application/json";
   let response;
   try {
-    response = await fetch(url, { method, headers: sent, body: json === undefined ? body : JSON.stringify(json), signal, cache: "no-store" });
+    response = await fetch(url, {
+      method,
+      headers: sent,
+      body: json === undefined ? body : JSON.stringify(json),
+      signal,
+      cache: "no-store",
+    });
   } catch (error) {
     throw error.name === "AbortError" ? error : new Refusal(0, {});
   }

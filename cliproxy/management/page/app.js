@@ -34,12 +34,25 @@ function appearance() {
       dispatchEvent(new Event("themechange"));
     },
     init() {
-      matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("themechange")));
+      matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
+        dispatchEvent(new Event("themechange")),
+      );
     },
   };
 }
 
-for (const [name, section] of Object.entries({ accounts, appearance, config, entrance, keys, live, login, logs, models, usage })) {
+for (const [name, section] of Object.entries({
+  accounts,
+  appearance,
+  config,
+  entrance,
+  keys,
+  live,
+  login,
+  logs,
+  models,
+  usage,
+})) {
   Alpine.data(name, section);
 }
 registerDialogs();

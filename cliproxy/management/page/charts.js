@@ -61,8 +61,19 @@ function options(write, { isStacked }) {
     maintainAspectRatio: false,
     interaction: { mode: "index", intersect: false },
     scales: {
-      x: { stacked: isStacked, grid: { display: false }, border: { color: grid.color }, ticks: { color: text, font, maxRotation: 0, autoSkipPadding: 14 } },
-      y: { stacked: isStacked, beginAtZero: true, grid, border: { display: false }, ticks: { color: text, font, padding: 6, maxTicksLimit: 6, callback: write } },
+      x: {
+        stacked: isStacked,
+        grid: { display: false },
+        border: { color: grid.color },
+        ticks: { color: text, font, maxRotation: 0, autoSkipPadding: 14 },
+      },
+      y: {
+        stacked: isStacked,
+        beginAtZero: true,
+        grid,
+        border: { display: false },
+        ticks: { color: text, font, padding: 6, maxTicksLimit: 6, callback: write },
+      },
     },
     plugins: {
       // The table below says the same to those who cannot see it, and which colour is whose.

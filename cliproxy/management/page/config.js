@@ -45,7 +45,10 @@ export function config() {
     },
     get lines() {
       const bad = new Set(this.problems.map((problem) => problem.line));
-      return Array.from({ length: this.text.split("\n").length }, (_, at) => ({ number: at + 1, isBad: bad.has(at + 1) }));
+      return Array.from({ length: this.text.split("\n").length }, (_, at) => ({
+        number: at + 1,
+        isBad: bad.has(at + 1),
+      }));
     },
 
     async load() {

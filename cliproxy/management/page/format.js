@@ -75,3 +75,6 @@ export function size(bytes) {
   if (bytes < 1000) return `${bytes} B`;
   return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
+
+/** The style of the filled part of a gauge. */
+export const fill = (part) => ({ inlineSize: `${100 * Math.min(1, Math.max(0, part))}%` });

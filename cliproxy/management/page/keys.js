@@ -2,10 +2,12 @@
 
 import { get, patch, remove } from "./api.js";
 import { ask, copy } from "./dialogs.js";
-import { count, usd } from "./format.js";
+import { count, fill, usd } from "./format.js";
 import { on, whenShown } from "./state.js";
 
 const KEY_BYTES = 24;
+/** The time of day where only a day is meant. */
+const MIDNIGHT = "T00:00:00+00:00";
 
 export function keys() {
   return {
@@ -44,11 +46,16 @@ export function keys() {
     may: (one) => [...one.models, ...one.providers.map((provider) => `${provider}/*`)].join(", ") || "everything",
     /** Those that stand in config.yaml. */
     canEdit: (one) => one.index !== null,
-    limits: (one) => [one.rpm ? `${count(one.rpm)} requests/min` : "", one.tpm ? `${count(one.tpm)} tokens/min` : ""].filter(Boolean).join(", ") || "none",
-    spent: (one) => (one.budget_usd ? `${usd(one.spent_usd)} of ${usd(one.budget_usd)}` : usd(one.spent_usd)),
+    limits: (one) =>
+      [one.rpm ? `${count(one.rpm)} requests/min` : "", one.tpm ? `${count(one.tpm)} tokens/min` : ""]
+        .filter(Boolean)
+        .join("\n") || "none",
+    spent: (one) => (one.budget_usd ? `${usd(one.spent_usd)} of ${usd(one.budget_usd)}` : "none"),
     spentShare: (one) => Math.min(1, one.spent_usd / one.budget_usd),
-    spentTone: (one) => (one.spent_usd >= one.budget_usd ? "bad" : one.spent_usd >= 0.8 * one.budget_usd ? "warn" : "good"),
-    expires: (one) => one.expires || "never",
+    fill,
+    spentTone: (one) =>
+      one.spent_usd >= one.budget_usd ? "bad" : one.spent_usd >= 0.8 * one.budget_usd ? "warn" : "good",
+    expires: (one) => (one.expires ? one.expires.replace(MIDNIGHT, "").replace("T", " ") : "never"),
 
     get isNew() {
       return this.draft.index === null;
@@ -57,7 +64,13 @@ export function keys() {
       this.edit({ ...emptyDraft(), key: freshKey() });
     },
     change(one) {
-      this.edit({ ...one, models: one.models.join(", "), providers: one.providers.join(", "), expires: one.expires || "", key: "" });
+      this.edit({
+        ...one,
+        models: one.models.join(", "),
+        providers: one.providers.join(", "),
+        expires: one.expires || "",
+        key: "",
+      });
     },
     edit(draft) {
       this.draft = draft;
@@ -66,18 +79,19 @@ export function keys() {
     },
     async save() {
       const { draft } = this;
-      const value = {
+      const value = filled({
         name: draft.name.trim(),
         models: words(draft.models),
         providers: words(draft.providers),
-        rpm: Number(draft.rpm || 0),
-        tpm: Number(draft.tpm || 0),
-        budget_usd: Number(draft.budget_usd || 0),
-        expires: draft.expires.trim() || null,
-      };
+        rpm: Number(draft.rpm),
+        tpm: Number(draft.tpm),
+        budget_usd: Number(draft.budget_usd),
+        expires: draft.expires.trim(),
+      });
       try {
         // What is not there to be replaced is added.
         if (this.isNew) await patch("api-keys", { old: draft.key, new: { ...value, key: draft.key } });
+        // Without a key in it, the key stays.
         else await patch("api-keys", { index: draft.index, value });
         document.getElementById("key-editor").close();
         this.made = this.isNew ? draft.key : "";
@@ -102,7 +116,21 @@ export function keys() {
   };
 }
 
-const emptyDraft = () => ({ index: null, name: "", key: "", models: "", providers: "", rpm: "", tpm: "", budget_usd: "", expires: "" });
+const emptyDraft = () => ({
+  index: null,
+  name: "",
+  key: "",
+  models: "",
+  providers: "",
+  rpm: "",
+  tpm: "",
+  budget_usd: "",
+  expires: "",
+});
+
+/** What says something: the file need not hold what is the default. */
+const filled = (value) =>
+  Object.fromEntries(Object.entries(value).filter(([, one]) => (Array.isArray(one) ? one.length : one)));
 
 const words = (text) => text.split(/[\s,]+/).filter(Boolean);
 

@@ -37,8 +37,11 @@ export function live() {
           take();
         });
       }
-      // What happened while nobody listened is in the ledger only.
-      on("hello", () => this.load());
+      // What happened while nobody listened is in the ledger only. What is under way is told anew after it.
+      on("hello", () => {
+        this.rows = this.rows.filter((row) => !row.isRunning);
+        this.load();
+      });
       on("lagged", () => this.load());
     },
 
@@ -47,8 +50,10 @@ export function live() {
       try {
         const { exchanges, next } = await get("exchanges", { limit: PAGE });
         const known = new Set(exchanges.map((row) => row.id));
-        const running = this.rows.filter((row) => row.isRunning && !known.has(row.id));
-        this.rows = [...running, ...exchanges];
+        const last_s = exchanges.length ? exchanges[0].ended_s : 0;
+        // The ledger has what has ended a moment later than it was told.
+        const newer = this.rows.filter((row) => !known.has(row.id) && (row.isRunning || row.ended_s >= last_s));
+        this.rows = [...newer, ...exchanges];
         this.next = next;
       } catch (error) {
         this.fault = error.status === 404 ? "" : error.message;
@@ -120,7 +125,10 @@ export function live() {
         { name: "Running", value: count(recent.length - ended.length) },
         { name: "Requests", value: count(ended.length) },
         { name: "Failed", value: share(failed.length, ended.length), isBad: failed.length > 0 },
-        { name: "First byte", value: took(median(ended.filter((row) => row.first_byte_s).map((row) => row.first_byte_s - row.started_s))) },
+        {
+          name: "First byte",
+          value: took(median(ended.filter((row) => row.first_byte_s).map((row) => row.first_byte_s - row.started_s))),
+        },
         { name: "Tokens", value: short(sum((row) => input(row) + row.output_tokens)) },
         { name: "Cost", value: usd(sum((row) => row.cost_usd || 0)) },
       ];
@@ -131,12 +139,13 @@ export function live() {
     isFailure: (row) => !row.isRunning && (row.status >= 400 || row.status === 0 || Boolean(row.error)),
     time: (row) => time(row.started_s),
     served: (row) => (row.model && row.model !== row.model_asked ? `${row.provider}/${row.model}` : row.provider),
-    tries: (row) => (row.isRunning ? "" : count(row.retries + 1)),
+    tries: (row) => (row.isRunning ? "" : count(row.provider ? row.retries + 1 : 0)),
     tokens: (row) => (row.isRunning ? "" : `${short(input(row))} → ${short(row.output_tokens)}`),
     cached: (row) => (row.cache_read_tokens ? `${share(row.cache_read_tokens, input(row))} cached` : ""),
     cost: (row) => (row.isRunning ? "" : usd(row.cost_usd)),
     firstByte: (row) => took(row.first_byte_s - row.started_s),
-    took: (row) => (row.isRunning ? left(Alpine.store("clock").now_s - row.started_s) : took(row.ended_s - row.started_s)),
+    took: (row) =>
+      row.isRunning ? left(Alpine.store("clock").now_s - row.started_s) : took(row.ended_s - row.started_s),
     status: (row) => (row.isRunning ? "running" : String(row.status || "cut")),
     tone(row) {
       if (row.isRunning) return "busy";
@@ -184,16 +193,20 @@ export function live() {
     attemptTook: (attempt) => took(attempt.ended_s - attempt.started_s),
     attemptFirst: (attempt) => took(attempt.first_byte_s ? attempt.first_byte_s - attempt.started_s : null),
     attemptTone: (attempt) => (attempt.error || attempt.status >= 400 || !attempt.status ? "bad" : "good"),
-    flowUrl(row) {
+    /** Its flows in mitmweb, the attempts among them: each carries the exchange's id. */
+    flowsUrl(row) {
       const base = Alpine.store("session").health?.mitmweb_url;
-      return base && row.flow_id ? `${base.replace(/\/$/, "")}/#/flows/${encodeURIComponent(row.flow_id)}/request` : null;
+      return base ? `${base.replace(/\/$/, "")}/#/flows?s=${encodeURIComponent(`~meta ${row.id}`)}` : null;
     },
     async log(row) {
       this.openFault = "";
       try {
         await download(`request-log-by-id/${encodeURIComponent(row.id)}`, {}, `${row.id}.log`);
       } catch (error) {
-        this.openFault = error.status === 404 ? "There is no log of this request. Switch on “request-log” in Config to have the next ones." : error.message;
+        this.openFault =
+          error.status === 404
+            ? "There is no log of this request. Switch on “request-log” in Config to have the next ones."
+            : error.message;
       }
     },
   };
@@ -203,7 +216,9 @@ const input = (row) => row.fresh_tokens + row.cache_read_tokens + row.cache_writ
 
 function matches(row, words) {
   if (!words.length) return true;
-  const text = [row.id, row.client_key, row.model_asked, row.model, row.provider, row.credential, row.status, row.error].join(" ").toLowerCase();
+  const text = [row.id, row.client_key, row.model_asked, row.model, row.provider, row.credential, row.status, row.error]
+    .join(" ")
+    .toLowerCase();
   return words.every((word) => text.includes(word));
 }
 

@@ -41,7 +41,9 @@ export function login() {
     async open() {
       Object.assign(this, { provider: null, flow: "", begun: null, step: "choose", pasted: "", secret: "", fault: "" });
       this.dialog.showModal();
-      await this.try(async () => (this.providers = (await get("providers")).providers.filter((one) => one.flows.length)));
+      await this.try(
+        async () => (this.providers = (await get("providers")).providers.filter((one) => one.flows.length)),
+      );
     },
     get dialog() {
       return document.getElementById("login-dialog");
@@ -51,7 +53,7 @@ export function login() {
     },
     /** However the dialog was closed: a login that nobody waits for is given up. */
     closed() {
-      if (this.step === "wait") remove("oauth-session", { state: this.begun.state }).catch(() => {});
+      if (this.step === "wait") giveUp(this.begun.state);
       this.step = "choose";
       this.begun = null;
       this.secret = "";
@@ -66,7 +68,11 @@ export function login() {
       return this.provider?.name === provider.name;
     },
     get ways() {
-      return (this.provider?.flows || []).map((flow) => ({ flow, title: FLOWS[flow] || flow, isPossible: this.provider.possible.includes(flow) }));
+      return (this.provider?.flows || []).map((flow) => ({
+        flow,
+        title: FLOWS[flow] || flow,
+        isPossible: this.provider.possible.includes(flow),
+      }));
     },
     get needsClient() {
       return this.ways.some((way) => !way.isPossible);
@@ -97,7 +103,9 @@ export function login() {
           return;
         }
         const is_webui = LOOPBACK.includes(location.hostname) ? 1 : "";
-        this.begun = await get(provider.auth_url || `${provider.name}-auth-url`, { is_webui, flow });
+        const begun = await get(provider.auth_url || `${provider.name}-auth-url`, { is_webui, flow });
+        if (!this.dialog.open) return giveUp(begun.state);
+        this.begun = begun;
         this.expires_at_s = this.begun.expires_in ? Date.now() / 1000 + this.begun.expires_in : null;
         this.step = "wait";
         this.watch(this.begun.state);
@@ -109,7 +117,10 @@ export function login() {
       while (this.step === "wait" && this.begun?.state === state) {
         await new Promise((resolve) => setTimeout(resolve, ASKED_EVERY_MS));
         if (this.step !== "wait" || this.begun?.state !== state) return;
-        await get("get-auth-status", { state }).then((answer) => this.settle(answer), () => {});
+        await get("get-auth-status", { state }).then(
+          (answer) => this.settle(answer),
+          () => {},
+        );
       }
     },
     settle({ status, error }) {
@@ -121,7 +132,11 @@ export function login() {
 
     paste() {
       return this.try(async () => {
-        await post("oauth-callback", { provider: this.provider.name, state: this.begun.state, redirect_url: this.pasted });
+        await post("oauth-callback", {
+          provider: this.provider.name,
+          state: this.begun.state,
+          redirect_url: this.pasted,
+        });
         this.pasted = "";
       });
     },
@@ -142,3 +157,6 @@ export function login() {
     },
   };
 }
+
+/** Have a login end that nobody waits for; the gateway ends it by itself later where it cannot be told. */
+const giveUp = (state) => remove("oauth-session", { state }).catch(() => {});

@@ -34,7 +34,8 @@ export function logs() {
           unfollow();
         };
       });
-      this.$watch("shown", () => this.isFollowing && this.$nextTick(() => this.toEnd()));
+      // Once the new lines are laid out.
+      this.$watch("shown", () => this.isFollowing && requestAnimationFrame(() => this.toEnd()));
     },
     async load() {
       try {

@@ -34,7 +34,9 @@ export function models() {
     },
     get shown() {
       const words = this.search.toLowerCase().split(/\s+/).filter(Boolean);
-      return this.all.filter((model) => words.every((word) => `${model.id} ${model.display_name} ${model.provider}`.toLowerCase().includes(word)));
+      return this.all.filter((model) =>
+        words.every((word) => `${model.id} ${model.display_name} ${model.provider}`.toLowerCase().includes(word)),
+      );
     },
     title: (model) => (model.display_name && model.display_name !== model.id ? model.display_name : ""),
     context: (model) => short(model.context_tokens || null),

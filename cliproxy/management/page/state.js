@@ -151,7 +151,7 @@ function heard(name, data) {
 const SOON_MS = 300;
 
 /** A function that calls another a moment later, once for all calls until then. */
-export function soon(action) {
+export function soon(action, wait_ms = SOON_MS) {
   let isDue = false;
   return () => {
     if (isDue) return;
@@ -159,7 +159,7 @@ export function soon(action) {
     setTimeout(() => {
       isDue = false;
       action();
-    }, SOON_MS);
+    }, wait_ms);
   };
 }
 
@@ -171,7 +171,10 @@ export function registerStores() {
   Alpine.store("view", view);
   Alpine.store("clock", clock);
   const shared = Alpine.store("session");
-  onRefused((refusal) => shared.isOpen && shared.close(refusal.status === 401 ? "The key is no longer valid." : refusal.message));
+  onRefused(
+    (refusal) =>
+      shared.isOpen && shared.close(refusal.status === 401 ? "The key is no longer valid." : refusal.message),
+  );
   const recheck = () => shared.isOpen && shared.check().catch(() => {});
   for (const event of ["config", "credential", "credential-gone"]) on(event, soon(recheck));
   setInterval(recheck, HEALTH_EVERY_MS);

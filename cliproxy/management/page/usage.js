@@ -30,6 +30,8 @@ const SUMMED = [
   "output_tokens", "reasoning_tokens", "cost_usd", "unpriced",
 ]; // prettier-ignore
 const PERCENTILES = ["p50", "p90", "p99"];
+/** By then the ledger has what was told, and a busy gateway is not asked all the time. */
+const RELOADED_AFTER_MS = 2000;
 
 // Chart.js must see its own objects, not Alpine's proxies of them.
 let charts = [];
@@ -53,7 +55,7 @@ export function usage() {
     notice: "",
 
     init() {
-      const reload = soon(() => this.load());
+      const reload = soon(() => this.load(), RELOADED_AFTER_MS);
       let isShown = false;
       whenShown("usage", () => {
         isShown = true;
@@ -115,12 +117,36 @@ export function usage() {
       return [
         { name: "Requests", value: count(total.exchanges), note: `${count(total.failures)} failed` },
         { name: "Success", value: share(total.exchanges - total.failures, total.exchanges), note: "answered well" },
-        { name: "Failover", value: share(total.failovers, total.exchanges), note: `${count(total.retries)} further attempts` },
-        { name: "Input tokens", value: short(input(total)), note: `${share(total.cache_read_tokens, input(total))} from cache` },
-        { name: "Output tokens", value: short(total.output_tokens), note: `${short(total.reasoning_tokens)} reasoning` },
-        { name: "Cost", value: usd(total.cost_usd), note: total.unpriced ? `${count(total.unpriced)} without a price` : "at list prices" },
-        { name: "First byte", value: took(latency.first_byte_p50), note: `p90 ${took(latency.first_byte_p90)}, p99 ${took(latency.first_byte_p99)}` },
-        { name: "Total time", value: took(latency.total_p50), note: `p90 ${took(latency.total_p90)}, p99 ${took(latency.total_p99)}` },
+        {
+          name: "Failover",
+          value: share(total.failovers, total.exchanges),
+          note: `${count(total.retries)} further attempts`,
+        },
+        {
+          name: "Input tokens",
+          value: short(input(total)),
+          note: `${share(total.cache_read_tokens, input(total))} from cache`,
+        },
+        {
+          name: "Output tokens",
+          value: short(total.output_tokens),
+          note: `${short(total.reasoning_tokens)} reasoning`,
+        },
+        {
+          name: "Cost",
+          value: usd(total.cost_usd),
+          note: total.unpriced ? `${count(total.unpriced)} without a price` : "at list prices",
+        },
+        {
+          name: "First byte",
+          value: took(latency.first_byte_p50),
+          note: `p90 ${took(latency.first_byte_p90)}, p99 ${took(latency.first_byte_p99)}`,
+        },
+        {
+          name: "Total time",
+          value: took(latency.total_p50),
+          note: `p90 ${took(latency.total_p90)}, p99 ${took(latency.total_p99)}`,
+        },
       ];
     },
     get groupTitle() {
@@ -133,7 +159,7 @@ export function usage() {
     input: (row) => short(input(row)),
     cached: (row) => share(row.cache_read_tokens, input(row)),
     output: (row) => short(row.output_tokens),
-    cost: (row) => (row.unpriced && row.unpriced === row.exchanges ? usd(null) : usd(row.cost_usd)),
+    cost: (row) => usd(row.unpriced && !row.cost_usd ? null : row.cost_usd),
     swatch: (row) => `swatch series-${Math.min(row.number, SERIES - 1)}`,
     pace: (row, kind) => PERCENTILES.map((quantile) => ({ quantile, text: took(row[`${kind}_${quantile}`]) })),
 
@@ -149,7 +175,9 @@ export function usage() {
       const starts = [];
       for (let start_s = since_s; start_s <= last_s; start_s += step_s) starts.push(start_s);
       const slot = (row) => Math.round((row[over] - since_s) / step_s);
-      const labels = starts.map((start_s) => tick(start_s, over === "day"));
+      // Days are named by their noon: where the clock was changed, they do not begin at midnight.
+      const isDay = over === "day";
+      const labels = starts.map((start_s) => tick(isDay ? start_s + step_s / 2 : start_s, isDay));
       const { of, write } = MEASURES.find((measure) => measure.name === this.measure);
 
       const byName = new Map(this.rows.slice(0, SERIES).map((row) => [row.name, new Array(starts.length).fill(0)]));
