@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Self, cast
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
@@ -38,9 +39,14 @@ class KeyedCertificate:
         """Raises ValueError for anything that is not a certificate and its key."""
         try:
             certificate = x509.load_pem_x509_certificate(certificate_pem)
+        except ValueError:
+            raise ValueError("the certificate cannot be read as PEM") from None
+        try:
             key = cast("CertificateIssuerPrivateKeyTypes", load_pem_private_key(key_pem, None))
         except TypeError:
             raise ValueError("the private key is encrypted") from None
+        except (ValueError, UnsupportedAlgorithm):
+            raise ValueError("the private key cannot be read as PEM") from None
         if certificate.public_key() != key.public_key():
             raise ValueError("the private key is not the certificate's")
         return cls(certificate, key)

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cyclopts import Parameter
 
-from cliproxy.certs.authority import Authority
+from cliproxy.certs.authority import Authority, KeyedCertificate
 from cliproxy.certs.store import CertificateStore, certificates_dir, listener_names
 from cliproxy.certs.trust import Way, ways_of_runtimes, ways_of_systems
 from cliproxy.cli.configuration import ConfigPath, load
@@ -57,14 +57,23 @@ def _show_listener(store: CertificateStore, config: Config) -> None:
     if not config.tls.enable:
         print("Listener     has no certificate: tls.enable is false")
     elif config.tls.cert:
-        certificate = x509.load_pem_x509_certificate(Path(config.tls.cert).expanduser().read_bytes())
+        own = _given(Path(config.tls.cert).expanduser(), Path(config.tls.key).expanduser())
         print(f"Listener     {config.tls.cert} (tls.cert)")
-        _show_validity(certificate)
+        print(f"  for        {', '.join(own.names)}")
+        _show_validity(own.certificate)
     else:
         own = store.listener(listener_names(config.host))
         print(f"Listener     {store.listener_path}")
         print(f"  for        {', '.join(own.names)}")
         _show_validity(own.certificate)
+
+
+def _given(certificate: Path, key: Path) -> KeyedCertificate:
+    """The user's own. Raises OSError, and ValueError with the file's name."""
+    try:
+        return KeyedCertificate.load(certificate.read_bytes(), key.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{certificate}: {error}") from None
 
 
 def _show_validity(certificate: x509.Certificate) -> None:

@@ -2,8 +2,9 @@
 
 import json
 import os
+import shlex
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,8 @@ async def doctor(
     findings = [*installation(), *of_file]
     if settings:
         findings += await _of_config(settings, online=online)
+    if config:
+        findings = [_of_the_same_config(finding, config) for finding in findings]
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
     else:
@@ -62,6 +65,13 @@ async def _of_config(config: Config, *, online: bool) -> list[Finding]:
     if online:
         findings += await upstreams(credentials_of(config), config.proxy_url)
     return findings
+
+
+def _of_the_same_config(finding: Finding, path: Path) -> Finding:
+    """Have the command that mends it read the config that was looked at."""
+    if not finding.mend.startswith("cliproxy "):
+        return finding
+    return replace(finding, mend=f"{finding.mend} --config {shlex.quote(str(path))}")
 
 
 def _show(findings: Iterable[Finding]) -> None:

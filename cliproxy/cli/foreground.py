@@ -53,15 +53,19 @@ class _Child:
         assert self.process
         for number in self._early:
             self.send(number)
+        waiting = 0
         while True:
-            _, status = os.waitpid(self.process.pid, os.WUNTRACED)
-            if os.WIFSTOPPED(status):
-                os.kill(os.getpid(), signal.SIGSTOP)
-                # Continued: the shell wants both.
+            found, status = os.waitpid(self.process.pid, os.WUNTRACED | os.WCONTINUED | waiting)
+            waiting = 0
+            if not found:
                 self.send(signal.SIGCONT)
-                continue
-            code = self.process.returncode = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+            elif os.WIFSTOPPED(status):
+                os.kill(os.getpid(), signal.SIGSTOP)
+                # This process was continued. A shell has continued the program too, which is then known already.
+                waiting = os.WNOHANG
+            elif not os.WIFCONTINUED(status):
+                code = self.process.returncode = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
 
 
 @contextlib.contextmanager

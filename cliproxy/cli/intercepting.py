@@ -8,6 +8,7 @@ import re
 import secrets
 import socket
 import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -30,11 +31,12 @@ _USER = "cliproxy"
 _CONFDIR = Path("~/.mitmproxy")
 _KEPT_OPTIONS = (
     "client_certs",
+    "ignore_hosts",
     "ssl_insecure",
     "ssl_verify_upstream_trusted_ca",
     "ssl_verify_upstream_trusted_confdir",
 )
-"""Of the user's own for mitmproxy: how servers are reached and trusted."""
+"""Of the user's own for mitmproxy: how servers are reached and trusted, and which are left alone."""
 _LISTENING = re.compile(r"proxy.* listening at \S*:(\d+)\.$")
 _WEB_LISTENING = re.compile(r"Web server listening at (\S+)$")
 _READY = "cliproxy is ready."
@@ -63,7 +65,8 @@ def intercepting(
 ) -> Iterator[Interception]:
     """Intercept while the block lasts. Raises NotStarted.
 
-    treatment: of all hosts, in place of the config's. folder: for files, readable by this user only. web: with mitmweb.
+    treatment: of all hosts, in place of the config's. folder: for files, readable by this user only; mitmproxy removes
+    it at its end, in case that nobody else is there to. web: with mitmweb.
     """
     confdir = folder / "mitmproxy"
     password = secrets.token_urlsafe(24)
@@ -84,6 +87,8 @@ def intercepting(
         yield Interception(
             f"http://{_USER}:{password}@127.0.0.1:{port}", confdir / "mitmproxy-ca-cert.pem", log.web_url
         )
+        if process.poll() is not None:
+            print(log.told("mitmproxy ended before the tool did:"), file=sys.stderr)
     finally:
         _stop(process)
 
@@ -122,7 +127,7 @@ def _set_up(confdir: Path, config: Path, treatment: Treatment | None, password: 
         "scripts": [str(addon())],
         "cliproxy_config": str(config.absolute()),
         "cliproxy_intercept": treatment or "",
-        "cliproxy_tethered": True,
+        "cliproxy_tethered": str(confdir.parent),
     }
     if upstream_auth:
         options["upstream_auth"] = upstream_auth
@@ -188,8 +193,12 @@ class _Log:
         """Wait until all is ready, and say where it listens. Raises NotStarted."""
         self._known.wait(START_LIMIT_S)
         if not self._ready:
-            raise NotStarted("\n".join(("mitmproxy did not start:", *self._lines)))
+            raise NotStarted(self.told("mitmproxy did not start:"))
         return self._port
+
+    def told(self, what: str) -> str:
+        """Something that happened, and what mitmproxy said last."""
+        return "\n".join((what, *self._lines))
 
     def _read(self) -> None:
         assert self._process.stdout

@@ -13,8 +13,9 @@ from cyclopts import Parameter
 
 from cliproxy.certs.store import CertificateStore, certificates_dir
 from cliproxy.cli import foreground
-from cliproxy.cli.configuration import ConfigPath, load, shipped_config
+from cliproxy.cli.configuration import ConfigPath, shipped_config
 from cliproxy.cli.intercepting import Interception, NotStarted, intercepting
+from cliproxy.config.loading import ConfigFault, load_config
 from cliproxy.config.schema import Config, Treatment
 from cliproxy.interception.environment import environment_for
 from cliproxy.interception.hosts import InterceptedHosts
@@ -47,7 +48,10 @@ def run(
             _fail(f"{command[0]} cannot be started: it is not executable", foreground.NOT_EXECUTABLE)
         _fail(f"{command[0]} cannot be started: there is no such program", foreground.NOT_FOUND)
     path = config or shipped_config()
-    settings = load(path)
+    try:
+        settings = load_config(path).config
+    except ConfigFault as fault:
+        _fail(str(fault), OWN_FAILURE)
     # Until the tool runs, ending means cleaning up.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit)

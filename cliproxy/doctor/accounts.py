@@ -54,4 +54,5 @@ def models(listed: Sequence[ListedModel]) -> Finding:
             "models", "error", "the list of models is empty: nothing can be asked", "cliproxy login PROVIDER"
         )
     providers = sorted({model.provider for model in listed})
-    return Finding("models", "ok", f"{len(listed)} models of {', '.join(providers)}")
+    counted = "1 model" if len(listed) == 1 else f"{len(listed)} models"
+    return Finding("models", "ok", f"{counted} of {', '.join(providers)}")

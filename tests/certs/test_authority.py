@@ -1,5 +1,6 @@
 """The local CA: what it may sign for, as OpenSSL judges it."""
 
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,8 @@ class _Permissive(Authority):
 
 def verified(folder: Path, authority: Authority, leaf: KeyedCertificate, name: str) -> str:
     """What `openssl verify` says to a client of that host; empty: it trusts the certificate."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl")
     (folder / "ca.pem").write_bytes(authority.own.certificate_pem)
     (folder / "leaf.pem").write_bytes(leaf.certificate_pem)
     kind = "-verify_ip" if name.replace(".", "").isdigit() else "-verify_hostname"
@@ -96,5 +99,13 @@ def test_a_certificate_and_its_key_are_read_back(authority: Authority) -> None:
     assert (read.certificate, read.names) == (leaf.certificate, ("localhost", "127.0.0.1"))
     assert read.lasts(timedelta(days=30), NOW)
     assert not read.lasts(timedelta(days=30), NOW + timedelta(days=360))
+
+
+def test_what_is_no_certificate_with_its_key_is_refused(authority: Authority) -> None:
+    leaf = authority.issue(["localhost"], NOW)
     with pytest.raises(ValueError, match="not the certificate's"):
         KeyedCertificate.load(leaf.certificate_pem, authority.own.key_pem)
+    with pytest.raises(ValueError, match="the certificate cannot be read"):
+        KeyedCertificate.load(b"words", leaf.key_pem)
+    with pytest.raises(ValueError, match="the private key cannot be read"):
+        KeyedCertificate.load(leaf.certificate_pem, leaf.certificate_pem)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from cliproxy.certs.authority import Authority
 from tests.processes import ROOT, written
 
 
@@ -55,6 +57,20 @@ def test_the_listeners_certificate_is_made_and_shown(
     assert shown.returncode == 0
     assert "localhost, 127.0.0.1, ::1, gw.corp.example" in shown.stdout
     assert str(tmp_path / "certs/listener.pem") in shown.stdout
+
+
+def test_the_users_own_certificate_is_shown_and_its_faults_are_told(
+    tmp_path: Path, certs: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    certificate, key = tmp_path / "own.pem", tmp_path / "own-key.pem"
+    own = Authority.create([], datetime.now(UTC)).issue(["localhost"], datetime.now(UTC))
+    certificate.write_bytes(own.certificate_pem)
+    key.write_bytes(own.key_pem)
+    tls = {"enable": True, "cert": str(certificate), "key": str(key)}
+    assert f"{certificate} (tls.cert)\n  for        localhost\n" in certs(tls=tls).stdout
+    key.write_text("words", "utf-8")
+    shown = certs(tls=tls)
+    assert (shown.returncode, shown.stderr) == (1, f"{certificate}: the private key cannot be read as PEM\n")
 
 
 def test_scripts_get_the_path_alone(tmp_path: Path, certs: Callable[..., subprocess.CompletedProcess[str]]) -> None:

@@ -101,13 +101,14 @@ def test_everything_is_listed_and_no_secret_shown(accounts: AuthDir, run: Run) -
 
 
 def test_scripts_get_json(accounts: AuthDir, run: Run) -> None:
-    keep(accounts, CLAUDE, prefix="mine", priority=5, note="[red]n")
+    later = "2099-01-01T00:00:00Z"
+    keep(accounts, CLAUDE, prefix="mine", priority=5, note="[red]n", expired=later)
     listed = run("list", "--json")
     assert listed.code == 0
     account, key = json.loads(listed.out)
     assert account == {
         "name": CLAUDE, "provider": "claude", "account": "me@example.com", "source": "file", "state": "ready",
-        "expires_at": EXPIRED, "prefix": "mine", "priority": 5, "note": "[red]n", "problem": "",
+        "expires_at": later, "prefix": "mine", "priority": 5, "note": "[red]n", "problem": "",
     }  # fmt: skip
     assert (key["name"], key["provider"], key["source"], key["prefix"]) == ("", "claude", "config", "team")
     assert key["account"].startswith("sk-t…#")

@@ -79,12 +79,13 @@ async def test_scripts_get_json_without_secrets(tmp_path: Path, upstream: Upstre
         "email": "me@a.example",
     }
     (tmp_path / "auth" / "claude-1.json").write_text(json.dumps(login), "utf-8")
-    code, text = await doctor(config(tmp_path, upstream, free_port), "--json")
+    path = config(tmp_path, upstream, free_port)
+    code, text = await doctor(path, "--json")
     findings = json.loads(text)
     assert code == 1
     assert {"about", "level", "text", "mend"} == set(findings[0])
     assert {finding["level"] for finding in findings} <= {"ok", "note", "warning", "error"}
     (expired,) = [finding for finding in findings if "expired" in finding["text"]]
-    assert (expired["level"], expired["mend"]) == ("warning", "cliproxy login claude")
+    assert (expired["level"], expired["mend"]) == ("warning", f"cliproxy login claude --config {path}")
     for secret in ("test-access", CLIENT_KEY, UPSTREAM_KEY):
         assert secret not in text

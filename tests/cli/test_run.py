@@ -127,6 +127,16 @@ async def test_other_hosts_stay_as_they_were(tool: Tool, vendors: Vendors, confi
     assert vendors.proxy.targets == [f"{OTHER_HOST}:443"]
 
 
+async def test_a_host_that_the_user_has_mitmproxy_ignore_is_left_alone(
+    tool: Tool, vendors: Vendors, config: Callable[..., Path]
+) -> None:
+    (tool.home / ".mitmproxy").mkdir()
+    (tool.home / ".mitmproxy/config.yaml").write_text("ignore_hosts: ['^api\\.anthropic\\.com:443$']\n", "utf-8")
+    code, output, _ = await tool.ask(config(), HOSTS["anthropic"], "--mode", "route", model="vendors-own")
+    assert (code, output) == (0, native.text("anthropic", model="vendors-own").whole.decode())
+    assert vendors.proxy.targets == ["api.anthropic.com:443"]
+
+
 async def test_a_mitmproxy_that_runs_already_can_be_used(
     tool: Tool, vendors: Vendors, config: Callable[..., Path], confdir: Path
 ) -> None:
@@ -157,7 +167,7 @@ async def test_the_tool_ends_by_the_signal_that_was_sent(tool: Tool, config: Cal
     assert not list(tool.temporary.iterdir())
 
 
-async def test_without_its_starter_mitmproxy_ends_too(tool: Tool, config: Callable[..., Path]) -> None:
+async def test_without_its_starter_mitmproxy_ends_too_and_clears_away(tool: Tool, config: Callable[..., Path]) -> None:
     process = await tool.start(config(), "sh", "-c", "echo $HTTPS_PROXY; read line")
     assert process.stdout
     port = int((await process.stdout.readline()).rpartition(b":")[2])
@@ -165,10 +175,49 @@ async def test_without_its_starter_mitmproxy_ends_too(tool: Tool, config: Callab
     writer.write(b"CONNECT api.anthropic.com:443 HTTP/1.1\r\n\r\n")
     # Other users of this machine do not know the password.
     assert b" 407 " in await reader.readline()
+    ended = _end_of(_mitmproxy_of(process.pid))
     process.kill()
     await reader.read()
     await process.communicate()
     writer.close()
+    await ended
+    assert not list(tool.temporary.iterdir())
+
+
+async def test_a_mitmproxy_that_ends_early_is_told(tool: Tool, config: Callable[..., Path]) -> None:
+    process = await tool.start(config(), "sh", "-c", "echo ready; read line; exit 3")
+    assert process.stdout
+    assert await process.stdout.readline() == b"ready\n"
+    mitmproxy_ = _mitmproxy_of(process.pid)
+    ended = _end_of(mitmproxy_)
+    os.kill(mitmproxy_, signal.SIGKILL)
+    await ended
+    _, errors = await process.communicate(b"go on\n")
+    assert process.returncode == 3
+    assert errors.startswith(b"mitmproxy ended before the tool did:\n")
+    assert not list(tool.temporary.iterdir())
+
+
+def _mitmproxy_of(starter: int) -> int:
+    """The process id of what `cliproxy run` started beside the tool."""
+    children = Path(f"/proc/{starter}/task/{starter}/children").read_text("ascii").split()
+    (found,) = (pid for pid in children if Path(f"/proc/{pid}/comm").read_text("ascii") == "mitmdump\n")
+    return int(found)
+
+
+def _end_of(pid: int) -> asyncio.Future[None]:
+    """Done when a process that is not our child has ended."""
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+    descriptor = os.pidfd_open(pid)
+
+    def end() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        ended.set_result(None)
+
+    loop.add_reader(descriptor, end)
+    return ended
 
 
 @pytest.mark.parametrize(("command", "code"), [("no-such-program", 127), ("/etc/hostname", 126)])
@@ -182,6 +231,14 @@ async def test_what_cannot_be_started_is_told_before_anything_else(
 
 async def test_no_tool_is_a_mistake(tool: Tool, config: Callable[..., Path]) -> None:
     assert await tool.run(config()) == (2, "", "name a tool to run, after --\n")
+
+
+async def test_a_faulty_config_is_not_taken_for_the_tools_failure(tool: Tool, tmp_path: Path) -> None:
+    path = tmp_path / "faulty.yaml"
+    path.write_text("port: many\n", "utf-8")
+    code, _, errors = await tool.run(path, "sh", "-c", "echo started")
+    assert code == 125
+    assert errors.startswith(f"{path}:1:")
 
 
 async def test_a_gateway_that_does_not_start_says_why(tool: Tool, config: Callable[..., Path]) -> None:

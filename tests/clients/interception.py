@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from servers import UPSTREAMS, credential
+from wrapping import wrapped
 
 from cliproxy.certs.authority import Authority
 from cliproxy.interception.hosts import VENDOR_HOSTS
@@ -34,14 +35,6 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ("codex-builtin qwen", "tool", ("anthropic",)),
     ),
 }  # fmt: skip
-
-_PROGRAMS = (
-    "npm-claude/node_modules/@anthropic-ai/claude-code-linux-x64/claude",
-    "npm/node_modules/.bin/codex",
-    "npm-g/node_modules/.bin/gemini",
-    "npm-g/node_modules/.bin/qwen",
-)
-_OTHERS = ("node22", "venv")
 
 
 def config_of(formats: Sequence[str], mock_url: str, work: Path) -> dict[str, Any]:
@@ -67,16 +60,12 @@ def wrapped_clients(clients: Path, mode: str, config: Mapping[str, Any], work: P
     """A directory like that of the clients, in which each of them is behind `cliproxy run`."""
     path = work / "config.yaml"
     path.write_text(json.dumps(config), "utf-8")  # JSON is YAML
-    root = work / "wrapped"
-    for name in _PROGRAMS:
-        command = [sys.executable, "-m", "cliproxy.cli", "run", "--config", path, "--mode", mode, "--", clients / name]
-        wrapper = root / name
-        wrapper.parent.mkdir(parents=True, exist_ok=True)
-        wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, command))} "$@"\n', "utf-8")
-        wrapper.chmod(0o755)
-    for name in _OTHERS:
-        (root / name).symlink_to(clients / name)
-    return root
+
+    def script(_: str, program: Path) -> str:
+        command = [sys.executable, "-m", "cliproxy.cli", "run", "--config", path, "--mode", mode, "--", program]
+        return f'exec {shlex.join(map(str, command))} "$@"'
+
+    return wrapped(clients, work / "wrapped", script)
 
 
 def objections(mode: str, requests: Sequence[Mapping[str, Any]], client_key: str, formats: Sequence[str]) -> list[str]:

@@ -1,7 +1,8 @@
 """`make test-clients`: real tools and SDKs, unmodified, through the gateway to the harness's mock upstream.
 
-Owns which client meets which upstream in which cases, by its base URL or intercepted, and the telling of the results. The clients, the cases and the
-judgement of a row are the harness's (`../shared/harness/clients`, or `CLIPROXY_HARNESS`); without it nothing runs.
+Owns which client meets which upstream in which cases, by its base URL, intercepted or by its own settings, and the
+telling of the results. The clients, the cases and the judgement of a row are the harness's
+(`../shared/harness/clients`, or `CLIPROXY_HARNESS`); without it nothing runs.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import interception
+import setting_up
 from installation import NotInstalled, installed_clients, python_of
 from servers import ROOT, UPSTREAMS, NotServing, credential, mock_log, running_gateway, running_mock
 
@@ -119,6 +121,26 @@ class Run:
             self._check(f"vendors see {shown}", interception.objections(mode, seen, self.client_key, formats))
             self._check("what was used is on record", interception.unbooked(seen, work))
             self._check("nothing is left running", interception.left_behind(work))
+
+    def set_up(self, rows: Sequence[setting_up.Row]) -> None:
+        """Send clients to the gateway that their own settings name, which `cliproxy setup` wrote."""
+        print("\nsetup", flush=True)
+        work = self.work / "setup"
+        work.mkdir()
+        for clients, cases, format_ in rows:
+            upstream = UPSTREAMS[format_]
+            with (
+                running_mock(python_of(self.clients), self.harness, work) as mock_url,
+                interception.way_out(mock_url, work) as (proxy_url, ca),
+                running_gateway(upstream.config(format_, mock_url, setting_up.KEY), work) as (url, log),
+            ):
+                config = work / "config.yaml"
+                root = setting_up.set_up_clients(self.clients, url, upstream.model, config, work)
+                self._send((clients, cases), ("--proxy", proxy_url, "--ca", str(ca)), work, root, mock_url)
+                seen = mock_log(mock_url)
+            self._check("the gateway logs no error", log.read_text("utf-8", "replace").splitlines())
+            objections = interception.objections("route", seen, self.client_key, (format_,))
+            self._check("the upstream sees our credential and not the client's", objections)
 
     def _send(self, group: Group, way: Sequence[str], work: Path, clients: Path, mock_url: str) -> None:
         for result in self._results(group, way, work, clients, mock_url):
@@ -243,8 +265,10 @@ def _selected(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    keys = ",".join((*ROWS, *interception.ROWS))
-    parser.add_argument("--upstreams", default="", help=f"only these upstreams and modes of interception: {keys}")
+    keys = ",".join((*ROWS, *interception.ROWS, *setting_up.ROWS))
+    parser.add_argument(
+        "--upstreams", default="", help=f"only these upstreams, modes of interception, or setup: {keys}"
+    )
     parser.add_argument("--clients", default="", help="only these, with commas, by the harness's names")
     arguments = parser.parse_args()
     harness = _find_harness()
@@ -254,7 +278,8 @@ def main() -> int:
         return 0
     try:
         wanted = arguments.upstreams, arguments.clients
-        passed, failed = _run(harness, _selected(ROWS, *wanted), _selected(interception.ROWS, *wanted))
+        of_each = (_selected(rows, *wanted) for rows in (ROWS, interception.ROWS, setting_up.ROWS))
+        passed, failed = _run(harness, *of_each)
     except (NotInstalled, NotServing) as error:
         print(error, file=sys.stderr)
         return 1
@@ -263,7 +288,10 @@ def main() -> int:
 
 
 def _run(
-    harness: Path, selected: Mapping[str, Sequence[Group]], intercepted: Mapping[str, Sequence[interception.Row]]
+    harness: Path,
+    selected: Mapping[str, Sequence[Group]],
+    intercepted: Mapping[str, Sequence[interception.Row]],
+    set_up: Mapping[str, Sequence[setting_up.Row]],
 ) -> tuple[int, int]:
     """How many rows and checks passed and failed."""
     began_s = time.monotonic()
@@ -280,6 +308,8 @@ def _run(
                 run.check_upstream()
             for mode, rows in intercepted.items():
                 run.intercept(mode, rows)
+            for rows in set_up.values():
+                run.set_up(rows)
     print(f"\nclients ready in {ready_s - began_s:.0f} s, rows done in {time.monotonic() - ready_s:.0f} s")
     return run.passed, run.failed
 
