@@ -16,7 +16,9 @@ from cliproxy.secrets import SECRET_QUERY, mask, mask_header, mask_query
 def shown_request(request: UpstreamRequest, secret: frozenset[str]) -> http.Request:
     """secret: lower-case names of the headers whose values are masked."""
     body = request.body if isinstance(request.body, bytes) else b""
-    shown = http.Request.make(request.method, mask_query(request.url).replace("demo://", "http://", 1), body)
+    shown = http.Request.make(request.method, request.url.replace("demo://", "http://", 1), body)
+    # A mask is not ASCII, which mitmproxy wants of whole URLs, though not of paths.
+    shown.path = mask_query(shown.path)
     shown.headers = masked_headers(request.headers, secret)
     shown.headers.insert(0, "host", URL(request.url, encoded=True).authority)
     if isinstance(request.body, bytes):

@@ -25,6 +25,7 @@ from cliproxy.wire.model import FORMATS, Format
 
 _NEVER, _OTHERWISE, _FIRST = -1.0, 1.5, 3.0
 """Priorities; mitmproxy's own views of JSON have 1."""
+_TORN = "# The beginning of this compressed answer is not kept, and without it the rest cannot be unpacked."
 _PATH_MODEL = re.compile(r"/models/([^/:?]+):")
 
 # Asked for its priority, and then for its text: the second time it is there already.
@@ -58,9 +59,7 @@ class Conversation(Contentview):
     @override
     def prettify(self, data: bytes, metadata: Metadata) -> str:
         text = _conversation(data, metadata)
-        if text is None:
-            raise ValueError("this is no request or answer of a format that is known here")
-        return text
+        return text if text is not None else "# This is no request or answer of a format that is known here."
 
     @override
     def render_priority(self, data: bytes, metadata: Metadata) -> float:
@@ -78,13 +77,12 @@ class TimeLine(Contentview):
     @override
     def prettify(self, data: bytes, metadata: Metadata) -> str:
         facts = metadata.flow.metadata if metadata.flow else {}
-        is_encoded = metadata.http_message is not None and "content-encoding" in metadata.http_message.headers
+        if _is_torn(metadata):
+            return _TORN
         # The slices that came were compressed, and say nothing of where events ended.
-        arrivals = () if is_encoded else facts.get(ARRIVALS, ())
+        arrivals = () if _is_encoded(metadata) else facts.get(ARRIVALS, ())
         text = timeline_text(data, arrivals, facts.get(LEFT_OUT, 0))
-        if text is None:
-            raise ValueError("this is no stream of events")
-        return text
+        return text if text is not None else "This is no stream of events."
 
     @override
     def render_priority(self, data: bytes, metadata: Metadata) -> float:
@@ -105,10 +103,10 @@ class Changes(Contentview):
     def prettify(self, data: bytes, metadata: Metadata) -> str:
         flow = metadata.flow
         if not isinstance(flow, http.HTTPFlow) or ATTEMPT not in flow.metadata:
-            raise ValueError("this is no attempt of the gateway's: look at one of those")
+            return "# This is no attempt of the gateway's: look at one of those."
         client_flow = _client_flow_of(flow)
         if client_flow is None:
-            raise ValueError("the client's flow is not here any more")
+            return "# The client's flow is not here any more."
         return changes_text(_sent(client_flow), _sent(flow), flow.metadata.get(DROPPED, ()))
 
     @override
@@ -131,7 +129,20 @@ def _conversation(data: bytes, metadata: Metadata) -> str | None:
         return None
     if metadata.http_message is flow.request:
         return _request_text(format_, data, _path_model(flow))
+    if _is_torn(metadata):
+        return _TORN
     return _answer_text(format_, data, _answered(flow, metadata.content_type))
+
+
+def _is_encoded(metadata: Metadata) -> bool:
+    return metadata.http_message is not None and "content-encoding" in metadata.http_message.headers
+
+
+def _is_torn(metadata: Metadata) -> bool:
+    flow = metadata.flow
+    if not isinstance(flow, http.HTTPFlow) or metadata.http_message is not flow.response:
+        return False
+    return _is_encoded(metadata) and LEFT_OUT in flow.metadata
 
 
 def _format_of(flow: http.HTTPFlow) -> Format | None:

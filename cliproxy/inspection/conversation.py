@@ -17,7 +17,7 @@ from cliproxy.inspection.deltas import joined
 from cliproxy.inspection.outline import Entries, Entry, clipped, outline, size_text
 from cliproxy.usage.prices import cost_usd
 from cliproxy.wire import json
-from cliproxy.wire.errors import GatewayError
+from cliproxy.wire.errors import GatewayError, UpstreamGarbled
 from cliproxy.wire.fields import text_of
 from cliproxy.wire.fold import Fold
 from cliproxy.wire.model import (
@@ -43,6 +43,7 @@ from cliproxy.wire.model import (
     Turn,
     Usage,
 )
+from cliproxy.wire.openai_chat.vocabulary import REASONING_FIELDS
 from cliproxy.wire.sse import frame
 from cliproxy.wire.translation import CODECS
 
@@ -114,7 +115,8 @@ def answer_text(format_: Format, data: bytes, answered: Answered) -> str | None:
 
 def _request_entries(format_: Format, request: Request) -> Iterator[Entry]:
     streamed = ", streamed" if request.stream else ""
-    yield Entry("request", f"{request.model} ({format_}{streamed}), {len(request.turns)} turns")
+    turns = "1 turn" if len(request.turns) == 1 else f"{len(request.turns)} turns"
+    yield Entry("request", f"{request.model} ({format_}{streamed}), {turns}")
     if settings := _settings(request):
         yield Entry("settings", settings)
     if request.tools:
@@ -211,6 +213,9 @@ def _reasoning_entry(part: Reasoning, limit: int) -> Entry:
 def _sealed(carrier: Carrier | None) -> str:
     match carrier:
         case None:
+            return ""
+        case Carrier(data=field) if field in REASONING_FIELDS:
+            # Nothing is signed: it only says where a chat upstream put its reasoning.
             return ""
         case Carrier(kind="signature"):
             return "signed"
@@ -347,6 +352,8 @@ def _events(format_: Format, found: Sequence[Frame], *, complete: bool) -> list[
             events += decoder.finish()
     except GatewayError as error:
         events.append(Failure(error))
+    except (ValueError, RecursionError) as error:
+        events.append(Failure(UpstreamGarbled(f"this cannot be read: {error}")))
     return events
 
 

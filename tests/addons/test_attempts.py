@@ -149,6 +149,7 @@ async def saved(
             credentials("http://127.0.0.1:1", "dead-"),
             max_request_body_bytes=100_000,
             inspect={"max-body-bytes": MAX_BODY_BYTES},
+            shutdown_grace_seconds=0,
         )
         arguments = ("-s", str(SECOND_SCRIPT), "-w", str(flows), "--set", f"hardump={har}")
         async with mitmproxy(confdir, *arguments, config=config) as gateway:

@@ -191,6 +191,25 @@ async def test_a_report_tells_everything_and_no_secret(site: Site, tmp_path: Pat
         await site.web.run("cliproxy.export", "@all", str(tmp_path / "nowhere" / "report.md"))
 
 
+async def test_a_report_is_made_of_what_is_there_yet(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "report.md"
+    await site.web.clear()
+    client = await site.asked("anthropic")
+    [attempt] = [flow for flow in await site.web.flows() if flow.is_attempt]
+    await site.web.run("view.flows.remove", f"@{attempt.id}")
+    await site.web.run("cliproxy.export", f"@{client.id}", str(path))
+    text = path.read_text("utf-8")
+    assert "## POST /v1/messages" in text
+    assert "### Attempt" not in text
+
+    await site.web.clear()
+    client = await site.asked("anthropic")
+    [attempt] = [flow for flow in await site.web.flows() if flow.is_attempt]
+    await site.web.run("view.flows.remove", f"@{client.id}")
+    with pytest.raises(RuntimeError, match="is not here any more"):
+        await site.web.run("cliproxy.export", f"@{attempt.id}", str(path))
+
+
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 @pytest.mark.parametrize("format", FORMATS)
 async def test_the_curl_line_works(site: Site, format: Format) -> None:

@@ -70,7 +70,7 @@ async def _files(folder: Path, confdir: Path, upstream: Upstream, *options: str)
     arguments = ("-w", str(flows), "--set", f"hardump={har}", *options)
     async with (
         ClientSession(timeout=ClientTimeout(total=20)) as client,
-        mitmproxy(confdir, *arguments, config=config_for(upstream)) as gateway,
+        mitmproxy(confdir, *arguments, config=config_for(upstream, shutdown_grace_seconds=0)) as gateway,
     ):
         await listening(gateway)
         await converse(gateway, upstream, client)

@@ -102,6 +102,15 @@ async def test_of_a_long_answer_the_end_is_shown(site: Site) -> None:
         assert len(await site.web.body(flow, "response")) == KEPT_BYTES
 
 
+async def test_of_a_long_compressed_answer_it_is_told_that_nothing_can_be_read(site: Site) -> None:
+    words = [f"{number:x}" for number in range(1, 10**9, 10**5)]
+    site.upstream.script(native.text("anthropic", words=words, stream=True).encoded("gzip"))
+    _, attempt = await site.asked("anthropic", stream=True)
+    for view in ("auto", "Time line"):
+        text, _ = await site.web.view(attempt, "response", view)
+        assert "The beginning of this compressed answer is not kept" in text
+
+
 async def test_as_many_times_as_slices_are_kept_stay_bounded(site: Site) -> None:
     body = native.text("openai-chat", words=["x"] * (MAX_SLICES + 100), stream=True)
     site.upstream.script(body)
@@ -124,7 +133,7 @@ async def test_other_streams_and_bodies_have_the_views_that_fit(site: Site) -> N
     assert view not in ("Conversation", "Changes", "Time line")
     for name in ("Conversation", "Time line", "Changes"):
         text, view = await site.web.view(broken, "request", name)
-        assert "Couldn't parse" in text
+        assert "This is no " in text
 
 
 async def test_flows_from_a_file_find_each_other(site: Site) -> None:

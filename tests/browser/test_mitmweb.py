@@ -145,7 +145,6 @@ async def test_an_agents_turn_is_understood_at_a_glance(
 async def _looked_through(page: Page, pictures: Path) -> None:
     turns = ("result of Read (toolu_01Test): |", "return a - b", "tools, 2: [Read, Edit]")
     await asyncio.to_thread(page.show, 0, "Request", *turns)
-    page.picture(pictures / "conversation-request.png")
     said = (
         "".join(agent.THOUGHT),
         "".join(agent.SPOKEN),
@@ -167,6 +166,7 @@ async def _looked_through(page: Page, pictures: Path) -> None:
     page.picture(pictures / "time-line.png")
     comment = f"{agent.MODEL} → second/gpt-5 → second sk-t…#"
     await asyncio.to_thread(page.show, 0, "Comment", comment)
+    page.picture(pictures / "mitmweb.png")
 
 
 async def test_a_translated_request_is_paused_changed_and_resumed(

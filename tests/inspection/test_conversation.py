@@ -1,7 +1,7 @@
 """cliproxy.inspection.conversation: requests and answers of all formats as conversations."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -242,6 +242,38 @@ def test_json_of_another_kind_is_never_an_exception(format: Format, value: Any) 
     request_text(format, data, "m")
     answer_text(format, data, Answered(200, "application/json"))
     answer_text(format, b"data: %s\n\n" % data, STREAMED)
+
+
+def _broken(value: Any, data: st.DataObject) -> Any:
+    """The value with one of its members or items replaced."""
+    match value:
+        case dict() if value and data.draw(st.booleans()):
+            members = cast("dict[str, Any]", value)
+            name = data.draw(st.sampled_from(sorted(members)))
+            return {**members, name: _broken(members[name], data)}
+        case list() if value:
+            items = cast("list[Any]", value)
+            at = data.draw(st.integers(0, len(items) - 1))
+            return [*items[:at], _broken(items[at], data), *items[at + 1 :]]
+        case _:
+            return data.draw(_junk | st.sampled_from(["\ud800", "x" * 300, 10**30, -1.5, {"a": ["\udc00"]}]))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@given(data=st.data())
+def test_a_body_that_is_broken_somewhere_is_never_an_exception(format: Format, data: st.DataObject) -> None:
+    request = json.dumps(_broken(json.loads(json.dumps(call(format).json)), data)).encode()
+    request_text(format, request, "m")
+    whole = json.loads(native.text(format).whole)
+    answer_text(format, json.dumps(_broken(whole, data)).encode(), Answered())
+    pieces = list(events(format))
+    at = data.draw(st.sampled_from([number for number, each in enumerate(pieces) if b"data: {" in each]))
+    head, _, told = pieces[at].partition(b"data: ")
+    pieces[at] = head + b"data: " + json.dumps(_broken(json.loads(told), data)).encode() + b"\n\n"
+    stream = b"".join(pieces)
+    for end in (len(stream), data.draw(st.integers(0, len(stream)))):
+        answer_text(format, stream[:end], STREAMED)
+        answer_text(format, stream[:end], Answered(200, "text/event-stream", left_out_bytes=3))
 
 
 def test_usage_in_words() -> None:
