@@ -3,7 +3,7 @@
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: venv run test lint bench test-clients format lock clean
+.PHONY: venv run web test lint bench test-clients format lock clean
 
 venv: $(STAMP)
 
@@ -13,6 +13,10 @@ $(STAMP): requirements.lock pyproject.toml
 # PORT=… overrides the port that config.yaml names.
 run: venv
 	$(BIN)/cliproxy serve --config config.yaml $(if $(PORT),--port $(PORT))
+
+# With the live view of mitmweb.
+web: venv
+	$(BIN)/cliproxy serve --web --config config.yaml $(if $(PORT),--port $(PORT))
 
 test: venv
 	$(BIN)/python -m pytest

@@ -10,9 +10,14 @@ from typing import Any, Protocol
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
+from hypothesis import settings
 
 from tests.processes import PLACEHOLDER_MODE, Gateway, listening, mitmproxy
 from tests.upstream import Upstream
+
+# How long an example takes says more of what else the machine does.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 
 class Start(Protocol):

@@ -129,7 +129,7 @@ def _decoded(data: bytes) -> _Chunk:
 def _converted(value: Any) -> _Chunk:
     try:
         return msgspec.convert(value, _Chunk, strict=False)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter by half a surrogate pair
         raise UpstreamGarbled(f"the upstream's answer is not one of Gemini's: {error}") from None
 
 

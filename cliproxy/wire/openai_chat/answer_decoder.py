@@ -132,7 +132,7 @@ def _converted(value: Any) -> _Chunk:
     """What msgspec refuses and Python takes, and numbers in strings."""
     try:
         return msgspec.convert(value, _Chunk, strict=False)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter by half a surrogate pair
         raise UpstreamGarbled(f"the upstream's answer is not a chat completion: {error}") from None
 
 

@@ -165,6 +165,12 @@ def test_an_answer_that_was_thrown_away_is_no_answer(word: str) -> None:
         decode_answer(chunk(finish=word))
 
 
+def test_half_a_surrogate_pair_in_a_wrong_place_is_garbled() -> None:
+    events = decode(b'data: {"candidates": "\\ud800"}\n\n')
+    assert isinstance(events[-1], Failure)
+    assert isinstance(events[-1].error, UpstreamGarbled)
+
+
 def test_a_blocked_prompt_is_filtered() -> None:
     body = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {"promptTokenCount": 3}}
     for answer in (folded(decode(sse(body))), decode_answer(body)):
@@ -238,7 +244,10 @@ def test_a_whole_body_under_200_can_be_an_error() -> None:
     assert raised.value.status == 404
 
 
-@pytest.mark.parametrize("body", [{}, {"hello": "world"}, {"candidates": []}, {"candidates": "no"}, {"choices": []}])
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"hello": "world"}, {"candidates": []}, {"candidates": "no"}, {"candidates": "\ud800"}, {"choices": []}],
+)
 def test_another_formats_body_is_garbled(body: dict[str, Any]) -> None:
     with pytest.raises(UpstreamGarbled):
         decode_answer(body)
