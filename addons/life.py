@@ -34,6 +34,9 @@ from cliproxy.memory import Memory
 from cliproxy.routing.registry import Registry, registry_of
 from cliproxy.sockets.opening import Sockets
 from cliproxy.sockets.relay import Relay
+from cliproxy.stores.choice import Chosen, chosen, make_alike, placed
+from cliproxy.stores.replica import Replica
+from cliproxy.stores.store import StoreAway
 from cliproxy.transport.client import HttpTransport, TimeLimits
 from cliproxy.usage.ledger import Ledger
 
@@ -75,6 +78,10 @@ class GatewayLife:
         self._memory = Memory()
         self.management = Management(self._memory, self.apply, self._make_gateway)
         self._listener = Listener()
+        self._chosen = chosen()
+        self._replica = Replica(*self._chosen) if self._chosen else None
+        self._replicating: asyncio.Task[None] | None = None
+        """Keeps the store and its copy here alike."""
         self._path: Path | None = None
         """Of the config file."""
         self._following: asyncio.Task[None] | None = None
@@ -88,7 +95,12 @@ class GatewayLife:
     # ------------------------------------------------------------ configurations
 
     def read(self, path: Path) -> None:
-        """Go on with what a config file says, and follow it. Raises ConfigFault, and then goes on as before."""
+        """Go on with what a config file says, and follow it. Raises ConfigFault, and then goes on as before.
+
+        Where the environment names a store, its config is used, for which this one is at most the seed.
+        """
+        if self._chosen:
+            path = self._begin_replica(self._chosen, path)
         try:
             loaded = load_config(path)
             before, self._path = self._path, path
@@ -105,6 +117,20 @@ class GatewayLife:
                 self._following.cancel()
             self._following = _start(self._follow(path), "follow the config")
 
+    def _begin_replica(self, chosen: Chosen, seed: Path) -> Path:
+        if not self._replicating:
+            assert self._replica
+            try:
+                trouble = make_alike(chosen, seed)
+            except (StoreAway, OSError) as away:
+                raise ConfigFault(
+                    [f"the store cannot be used, and there is no copy of its config here: {away}"]
+                ) from None
+            if trouble:
+                logger.warning("The store is away; the gateway begins with %s: %s", chosen.here.folder, trouble)
+            self._replicating = _start(self._replica.run(), "follow the store")
+        return chosen.here.config_path
+
     async def _follow(self, path: Path) -> None:
         async with aclosing(follow_config(path)) as told:
             async for found in told:
@@ -113,18 +139,21 @@ class GatewayLife:
                 except ConfigFault as fault:
                     logger.error("%s was changed, but what it said before stays in force: %s", path, fault)
                     self.management.refused(str(fault))
+                except Exception:
+                    # Our own fault, which must not be the end of following.
+                    logger.exception("%s was changed, and the gateway failed on that", path)
 
     def _take(self, found: Loaded | ConfigFault) -> None:
         if isinstance(found, ConfigFault):
             raise found
-        if found.config != self.config:
+        if self._placed(found.config) != self.config:
             self.apply(found)
         else:
             self.management.refused("")
 
     def apply(self, loaded: Loaded) -> None:
         """Go on with another configuration. Raises ConfigFault, and then goes on as before."""
-        config = loaded.config
+        config = self._placed(loaded.config)
         interceptor = Interceptor(config, ctx.options.cliproxy_intercept or None)
         interceptor.prepare()
         self._tell(loaded)
@@ -150,8 +179,11 @@ class GatewayLife:
             if warning not in self._warnings:
                 logger.warning(warning)
         self._warnings = loaded.warnings
-        for difference in differences(self.config, loaded.config) if self.config else ():
+        for difference in differences(self.config, self._placed(loaded.config)) if self.config else ():
             logger.info("config: %s", difference)
+
+    def _placed(self, config: Config) -> Config:
+        return placed(config, self._chosen) if self._chosen else config
 
     # ------------------------------------------------------------ what is made of one
 
@@ -159,7 +191,13 @@ class GatewayLife:
         """Read the logins of the auth dir, and notice what becomes of them."""
         self._leave_accounts()
         self._registry = registry_of(config.models_file)
-        self._accounts = Accounts(config, self._registry, verify=tls, revived=self._memory.pool.cooldowns.forgive)
+        self._accounts = Accounts(
+            config,
+            self._registry,
+            verify=tls,
+            revived=self._memory.pool.cooldowns.forgive,
+            elsewhere=self._replica.locked_login if self._replica else None,
+        )
         self._accounts.load()
         if before:
             self._accounts.resume(before)
@@ -229,7 +267,7 @@ class GatewayLife:
 
     def close(self) -> "asyncio.Task[None] | None":
         """Begin the end; whoever has to see it may await it. Exchanges under way go on to theirs."""
-        for task in (self._following, self._saving):
+        for task in (self._following, self._saving, self._replicating):
             if task:
                 task.cancel()
         return _start(self._ended(self._leave_accounts()), "end the gateway") if self.config else None
@@ -239,6 +277,8 @@ class GatewayLife:
         if refreshes:
             await refreshes
         await _close_after(self._exchanges, self._transport)
+        if self._replica:
+            await self._replica.close()
         if self.ledger:
             await asyncio.to_thread(self.ledger.close)
 

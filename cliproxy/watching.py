@@ -1,7 +1,7 @@
 """Noticing that something may have happened to files: by what the system tells, and by looking from time to time."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -15,11 +15,11 @@ AWAITED_EVERY_S = 1.0
 """How often a directory is looked for that does not exist."""
 
 
-async def wakes(directory: Path, concerns: Callable[[str], bool] = lambda name: True) -> AsyncGenerator[None]:
-    """Wakes once at the start, and from then on whenever a file directly in a directory may have changed.
+async def wakes(*directories: Path, concerns: Callable[[str], bool] = lambda name: True) -> AsyncGenerator[None]:
+    """Wakes once at the start, and from then on whenever a file directly in one of the directories may have changed.
 
-    Goes on for ever, whether the directory exists, appears later or is replaced. concerns: whether a file's name is one
-    of those that matter.
+    Goes on for ever, whether they exist, appear later or are replaced. concerns: whether a file's name is one of those
+    that matter.
     """
 
     def is_wanted(_change: Change, path: str) -> bool:
@@ -28,9 +28,9 @@ async def wakes(directory: Path, concerns: Callable[[str], bool] = lambda name: 
     while True:
         yield
         # What happens before the watch is set up is seen at its first wake.
-        inode = _inode(directory)
+        inodes = _inodes(directories)
         watch = awatch(
-            directory,
+            *directories,
             watch_filter=is_wanted,
             debounce=DEBOUNCE_MS,
             rust_timeout=CHECKED_EVERY_MS,
@@ -41,15 +41,19 @@ async def wakes(directory: Path, concerns: Callable[[str], bool] = lambda name: 
             async with aclosing(watch):
                 async for _ in watch:
                     yield
-                    if _inode(directory) != inode:
+                    if _inodes(directories) != inodes:
                         break
         except (OSError, RuntimeError):
             # It is not there, or the system has no more watches to give: look again from time to time.
             await asyncio.sleep(AWAITED_EVERY_S)
 
 
+def _inodes(directories: Iterable[Path]) -> list[int | None]:
+    """Which directories they are now."""
+    return [_inode(directory) for directory in directories]
+
+
 def _inode(directory: Path) -> int | None:
-    """Which directory it is now."""
     try:
         return directory.stat().st_ino
     except OSError:

@@ -110,8 +110,10 @@ def home() -> Path:
     return folder
 
 
-async def spawn[P: Program](kind: type[P], *command: str, cwd: Path = ROOT) -> P:
-    """Start a program of this interpreter's installation."""
+async def spawn[P: Program](
+    kind: type[P], *command: str, cwd: Path = ROOT, environ: Mapping[str, str] | None = None
+) -> P:
+    """Start a program of this interpreter's installation. environ: more variables for it."""
     program, *arguments = command
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name(program)),
@@ -120,7 +122,7 @@ async def spawn[P: Program](kind: type[P], *command: str, cwd: Path = ROOT) -> P
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "HOME": str(home()), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
+        env={**os.environ, "HOME": str(home()), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **(environ or {})},
         limit=2**20,
     )
     return kind(process)
@@ -136,6 +138,7 @@ async def listening(gateway: Gateway) -> Gateway:
 async def mitmproxy(
     folder: Path, *arguments: str, config: Mapping[str, Any] | None = None, program: str = "mitmdump",
     script: Path = ROOT / "cliproxy_addon.py", mode: str | None = PLACEHOLDER_MODE,
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Gateway]:  # fmt: skip
     """A gateway that ends with the block; its log must then be free of crashes, stacks and secrets.
 
@@ -146,7 +149,7 @@ async def mitmproxy(
         command += ["--set", f"cliproxy_config={written(folder, config)}"]
     if mode:
         command += ["--mode", mode]
-    gateway = await spawn(Gateway, *command, *arguments)
+    gateway = await spawn(Gateway, *command, *arguments, environ=environ)
     try:
         yield gateway
     finally:

@@ -14,7 +14,7 @@ from cliproxy.accounts.credential import credentials_of
 from cliproxy.accounts.place import place_of
 from cliproxy.accounts.quotas import Quotas
 from cliproxy.accounts.refresh import Refresher
-from cliproxy.accounts.store import LoginStore
+from cliproxy.accounts.store import Lock, LoginStore
 from cliproxy.config.schema import Config
 from cliproxy.credentials.auth_dir import AuthDir
 from cliproxy.credentials.auth_file import AuthFile, AuthFileFault
@@ -37,16 +37,18 @@ class Accounts:
         *,
         verify: ssl.SSLContext | bool = True,
         revived: Callable[[str], None] = lambda credential_id: None,
+        elsewhere: Lock | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """verify: how certificates are checked. revived: told the id of a credential whose login is good again."""
+        """verify: how certificates are checked. revived: told the id of a credential whose login is good again.
+        elsewhere: keeps other machines from an auth file."""
         self._config = config
         self._registry = registry
         self._verify = verify
         self._revived = revived
         self._clock = clock
         self._auth_dir = AuthDir(Path(config.auth_dir).expanduser())
-        self._store = LoginStore(self._auth_dir, Path.home())
+        self._store = LoginStore(self._auth_dir, Path.home(), elsewhere)
         self._live: dict[str, LiveAccount] = {}
         """By file name."""
         self._warned: dict[str, str] = {}

@@ -1,8 +1,8 @@
 """Where logins are kept: auth files, and for links the files of the vendors' own tools behind them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 from cliproxy.credentials.auth_dir import AuthDir
@@ -11,13 +11,18 @@ from cliproxy.credentials.linked import linked_path, tool_of, with_linked_login,
 from cliproxy.oauth.errors import EndpointTrouble
 from cliproxy.oauth.tokens import Tokens
 
+type Lock = Callable[[str], AbstractAsyncContextManager[None]]
+"""By the name of an auth file."""
+
 
 class LoginStore:
     """Auth files as the gateway uses them. A disk's troubles are `EndpointTrouble`: later tries may do."""
 
-    def __init__(self, auth_dir: AuthDir, home: Path) -> None:
+    def __init__(self, auth_dir: AuthDir, home: Path, elsewhere: Lock | None = None) -> None:
+        """elsewhere: keeps other machines from a file, which is as they left it meanwhile."""
         self._auth_dir = auth_dir
         self._home = home
+        self._elsewhere = elsewhere or nullcontext
 
     def resolved(self, file: AuthFile) -> AuthFile:
         """With the login that it links to, if it does. Raises AuthFileFault."""
@@ -25,9 +30,9 @@ class LoginStore:
 
     @asynccontextmanager
     async def locked(self, name: str) -> AsyncIterator[None]:
-        """Keeps other tasks and processes from renewing the login of a file."""
+        """Keeps other tasks, processes and machines from renewing the login of a file."""
         try:
-            async with self._auth_dir.lock(name):
+            async with self._elsewhere(name), self._auth_dir.lock(name):
                 yield
         except AuthFileFault as fault:
             raise EndpointTrouble(str(fault)) from None

@@ -6,8 +6,9 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cliproxy.cli import certs, credentials, doctor, flows, login, models, run, setup, usage
-from cliproxy.cli.configuration import ConfigPath, addon, load, shipped_config
+from cliproxy.cli.configuration import ConfigPath, addon, alike_with_store, load, shipped_config
 from cliproxy.cli.mitmproxy_program import mitmproxy_program
+from cliproxy.stores.choice import chosen
 
 app = App(name="cliproxy", help="An AI gateway that lives inside mitmproxy.")
 app.command(certs.certs)
@@ -43,7 +44,8 @@ def serve(
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    with alike_with_store(chosen()):
+        app()
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ class AuthDir:
 
         Goes on for ever, whether the directory exists, appears later or is replaced.
         """
-        async with aclosing(wakes(self.path, _is_auth_name)) as woken:
+        async with aclosing(wakes(self.path, concerns=_is_auth_name)) as woken:
             async for _ in woken:
                 if changed := await asyncio.to_thread(self.changed):
                     yield changed

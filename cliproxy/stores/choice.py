@@ -1,0 +1,82 @@
+"""Which store the environment asks for, with the variables that CLIProxyAPI has for it."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import platformdirs
+
+from cliproxy.config.schema import Config
+from cliproxy.stores.file import FileStore
+from cliproxy.stores.replica import Replica
+from cliproxy.stores.store import CONFIG, Store, StoreAway
+
+
+class Chosen(NamedTuple):
+    """A store, and the directory that is kept like it."""
+
+    here: FileStore
+    there: Store
+
+
+def chosen(environ: Mapping[str, str] = os.environ) -> Chosen | None:
+    """PostgreSQL before S3 before Git; None: the gateway's own files are all there is. Nothing is connected to yet."""
+    if dsn := environ.get("PGSTORE_DSN"):
+        from cliproxy.stores.postgres import PostgresStore
+
+        return Chosen(
+            _here(environ, "PGSTORE", "pgstore"), PostgresStore(dsn, environ.get("PGSTORE_SCHEMA") or "public")
+        )
+    if endpoint := environ.get("OBJECTSTORE_ENDPOINT"):
+        from cliproxy.stores.s3 import S3Store
+
+        words = (environ.get(f"OBJECTSTORE_{name}", "") for name in ("BUCKET", "ACCESS_KEY", "SECRET_KEY"))
+        return Chosen(_here(environ, "OBJECTSTORE", "objectstore"), S3Store(endpoint, *words))
+    if url := environ.get("GITSTORE_GIT_URL"):
+        from cliproxy.stores.git import GitStore
+
+        here = _here(environ, "GITSTORE", "gitstore")
+        words = (environ.get(f"GITSTORE_GIT_{name}", "") for name in ("BRANCH", "USERNAME", "TOKEN"))
+        return Chosen(here, GitStore(url, here.folder / ".repository", *words))
+    return None
+
+
+def _here(environ: Mapping[str, str], prefix: str, name: str) -> FileStore:
+    root = (
+        environ.get(f"{prefix}_LOCAL_PATH") or environ.get("WRITABLE_PATH") or platformdirs.user_data_path("cliproxy")
+    )
+    return FileStore(Path(root).expanduser() / name)
+
+
+def placed(config: Config, chosen: Chosen) -> Config:
+    """The configuration with the accounts where the store's are."""
+    return config.model_copy(update={"auth_dir": str(chosen.here.auth_dir)})
+
+
+def make_alike(chosen: Chosen, seed: Path) -> str:
+    """Make both alike before anything is read of the directory; why the store is away, empty: it is not. Blocks.
+
+    seed: the config of a store that has none yet. Raises StoreAway where there is no copy of its config either.
+    """
+    with ThreadPoolExecutor(1) as outside:  # of the event loop that may be running here
+        return outside.submit(asyncio.run, _make_alike(chosen, seed)).result()
+
+
+async def _make_alike(chosen: Chosen, seed: Path) -> str:
+    here, there = chosen
+    replica, trouble = Replica(here, there), ""
+    try:
+        await replica.synchronise()
+        if not here.config_path.exists():
+            await here.write(CONFIG, await asyncio.to_thread(seed.read_bytes), None)
+            await replica.synchronise()
+    except StoreAway as away:
+        if not here.config_path.exists():
+            raise
+        trouble = str(away)
+    finally:
+        await there.close()
+    return trouble
