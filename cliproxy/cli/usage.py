@@ -16,7 +16,7 @@ from rich.table import Table
 
 from cliproxy.cli.configuration import ConfigPath, load
 from cliproxy.usage.ledger import open_ledger, path_of
-from cliproxy.usage.queries import By, totals
+from cliproxy.usage.queries import SUMMED, By, totals
 from cliproxy.usage.rows import Row
 
 _HEADINGS = {
@@ -93,6 +93,6 @@ def _cell(name: str, value: float) -> str:
 
 
 def _write_csv(rows: list[Row], by: By) -> None:
-    writer = csv.DictWriter(sys.stdout, rows[0] if rows else [by, *_HEADINGS])
+    writer = csv.DictWriter(sys.stdout, [by, *SUMMED])
     writer.writeheader()
     writer.writerows(rows)

@@ -21,7 +21,7 @@ _GROUPS: dict[By | PaceBy, str] = {
     "credential": "credential",
     "all": "'all'",
 }
-_SUMMED = (
+SUMMED = (
     "exchanges", "failures", "retries", "failovers", "fresh_tokens", "cache_read_tokens", "cache_write_tokens",
     "output_tokens", "reasoning_tokens", "cost_usd", "unpriced",
 )  # fmt: skip
@@ -43,7 +43,7 @@ def totals(
     over: one row a group and period of time, with a column for each. offset_s: the time zone's, seconds east of UTC;
     days begin at its midnight. `cost_usd` leaves out what has no known price, of which `unpriced` counts the exchanges.
     """
-    sums = ", ".join(f"SUM({name}) AS {name}" for name in _SUMMED)
+    sums = ", ".join(f"SUM({name}) AS {name}" for name in SUMMED)
     groups = ", ".join(f'{_GROUPS[name]} AS "{name}"' for name in (over, by) if name)
     places = "1, 2" if over else "1"
     order = places if over or by in ("hour", "day") else "cost_usd DESC, exchanges DESC, 1"

@@ -11,6 +11,7 @@ import pytest
 from cliproxy.cli.__main__ import app
 from cliproxy.config.schema import UsageLedger
 from cliproxy.usage.ledger import Ledger
+from cliproxy.usage.queries import SUMMED
 from tests.usage.exchanges import attempt, exchange
 
 
@@ -54,6 +55,11 @@ def test_json_and_csv(booked: str, capsys: pytest.CaptureFixture[str]) -> None:
     run("usage", "day", "--csv", "--config", booked)
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (row["day"], row["exchanges"]) == (time.strftime("%Y-%m-%d"), "3")
+
+
+def test_a_spreadsheet_of_nothing_has_the_same_columns(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run("usage", "day", "--csv", "--config", config)
+    assert capsys.readouterr().out.splitlines() == [",".join(("day", *SUMMED))]
 
 
 def test_a_damaged_ledger_is_told(config: str, tmp_path: Path) -> None:

@@ -384,7 +384,7 @@ class Config(Section):
     inspect: Inspect = Inspect()
     """What mitmweb shows of the attempts made upstream."""
     usage_statistics_enabled: Flag = True
-    """Keep a table of requests, tokens and prices; it holds no texts and no secrets."""
+    """Keep a table of requests, tokens, prices and errors; it holds no conversations and no secrets."""
     usage: UsageLedger = UsageLedger()
     """Where that table is, and how long it is kept."""
     metrics: Metrics = Metrics()
