@@ -1,17 +1,16 @@
 """The ledger: what was asked, of whom, and what it cost, in SQLite. Written by one thread, off the way of requests.
 
-`book` only puts an exchange into a queue. The thread writes what has gathered, twice a second at most, a batch in one
-transaction: a stop loses nothing, a killed process its last batch. While the file cannot be written (full, locked,
-read-only) the batches wait, up to a limit, and `trouble` says so; a request never notices.
+`book` only lays an exchange down. The thread wakes for the first, lets others gather and writes twice a second at most,
+a batch in one transaction: a stop loses nothing, a killed process its last batch. While the file cannot be written
+(full, locked, read-only) the batches wait, up to a limit, and `trouble` says so; a request never notices.
 """
 
 import contextlib
 import logging
-import math
-import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import platformdirs
 from cliproxy.config.schema import UsageLedger
 from cliproxy.exchange import Exchange
 from cliproxy.usage.queries import spent_usd
-from cliproxy.usage.rows import Row, rows_of
+from cliproxy.usage.rows import Row, Unpriced, priced, unpriced_rows_of
 from cliproxy.usage.schema import NewerLedger, migrate
 from cliproxy.usage.sums import LATENCY_KEY, USAGE_KEY, latency_rows, usage_rows
 
@@ -34,10 +33,9 @@ PRUNED_AT_ONCE = 5_000
 """Exchanges that one transaction removes, so that it stays short."""
 BUSY_S = 2.0
 _IDS_AT_ONCE = 500
+_ROWS_AT_ONCE = 100
 DAY_S = 86_400.0
 MIB = 1024 * 1024
-
-_STOP = object()
 
 
 class Ledger:
@@ -52,7 +50,9 @@ class Ledger:
         self.lost = 0
         """Exchanges that were given up."""
         self._clock = clock
-        self._queue: queue.SimpleQueue[Exchange | object] = queue.SimpleQueue()
+        self._booked: deque[Unpriced] = deque()
+        self._is_booked = threading.Event()
+        self._is_closing = threading.Event()
         self._waiting: list[tuple[Row, list[Row]]] = []
         self._pruned_s = 0.0
         self._thread = threading.Thread(target=self._run, name="usage ledger", daemon=True)
@@ -60,16 +60,20 @@ class Ledger:
 
     def book(self, exchange: Exchange) -> None:
         """Take an exchange that is over."""
-        self._queue.put(exchange)
+        self._booked.append(unpriced_rows_of(exchange))
+        # To wake the thread for each would cost the event loop more than all the writing does.
+        if not self._is_booked.is_set():
+            self._is_booked.set()
 
     @property
     def waiting(self) -> int:
         """How many exchanges are not written yet."""
-        return self._queue.qsize() + len(self._waiting)
+        return len(self._booked) + len(self._waiting)
 
     def close(self) -> None:
         """Write what is left, and end. Blocks until then, which is a moment."""
-        self._queue.put(_STOP)
+        self._is_closing.set()
+        self._is_booked.set()
         self._thread.join()
 
     def spent_usd(self, client_key: str, since_s: float) -> float:
@@ -102,32 +106,18 @@ class Ledger:
             connection.close()
 
     def _gather(self) -> bool:
-        """Wait for exchanges, and take what comes within the time of a batch. True: that was all."""
-        batch, is_last = self._next_batch()
-        # Prices are looked up here, where nobody waits for them.
-        self._waiting += map(rows_of, batch)
+        """Wait for an exchange, and for what else comes within the time of a batch. True: that was all."""
+        # Nobody is waited for without end while there is something to write.
+        self._is_booked.wait(BATCH_EVERY_S if self._waiting else None)
+        is_last = self._is_closing.wait(BATCH_EVERY_S)
+        self._is_booked.clear()
+        while self._booked:
+            # Prices are looked up here, where nobody waits for them.
+            self._waiting.append(priced(self._booked.popleft()))
         if (surplus := len(self._waiting) - MAX_WAITING) > 0:
             del self._waiting[:surplus]
             self.lost += surplus
         return is_last
-
-    def _next_batch(self) -> tuple[list[Exchange], bool]:
-        batch: list[Exchange] = []
-        # Nobody is waited for without end while there is something to write.
-        timeout_s = BATCH_EVERY_S if self._waiting else None
-        deadline_s = math.inf
-        while timeout_s is None or timeout_s > 0:
-            try:
-                taken = self._queue.get(timeout=timeout_s)
-            except queue.Empty:
-                break
-            if not isinstance(taken, Exchange):
-                return batch, True
-            batch.append(taken)
-            now_s = time.monotonic()
-            deadline_s = min(deadline_s, now_s + BATCH_EVERY_S)
-            timeout_s = deadline_s - now_s
-        return batch, False
 
     def _write(self, connection: sqlite3.Connection) -> None:
         if self._waiting:
@@ -233,9 +223,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
-    if rows:
-        columns, values = ", ".join(rows[0]), ", ".join(f":{name}" for name in rows[0])
-        connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({values})", rows)  # noqa: S608 - names of our own
+    """Many rows a statement: for each step of one, this thread lets go of the interpreter and has to get it back."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = rows[start : start + _ROWS_AT_ONCE]
+        columns, marks = ", ".join(part[0]), f"({', '.join('?' * len(part[0]))})"
+        values = [value for row in part for value in row.values()]
+        connection.execute(f"INSERT INTO {table} ({columns}) VALUES {', '.join([marks] * len(part))}", values)  # noqa: S608 - names of our own
 
 
 def _add(connection: sqlite3.Connection, table: str, rows: Sequence[Row], key: Sequence[str]) -> None:
