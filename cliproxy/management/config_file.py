@@ -104,8 +104,16 @@ class ConfigFile:
             if text != before.text:
                 await asyncio.to_thread(self._write, text)
                 if applies:
-                    self._apply(loaded)
+                    await self._put_in_force(loaded, before.text)
             return loaded, _version(text)
+
+    async def _put_in_force(self, loaded: Loaded, before: str) -> None:
+        """A configuration may be valid and yet not be possible here, as with certificates that cannot be read."""
+        try:
+            self._apply(loaded)
+        except ConfigFault as fault:
+            await asyncio.to_thread(self._write, before)
+            raise ManagementFault(422, "invalid_config", str(fault)) from None
 
     def _read(self) -> ConfigText:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cliproxy.config.loading import Loaded
+from cliproxy.config.loading import ConfigFault, Loaded
 from cliproxy.management.config_file import ConfigFile
 from cliproxy.management.faults import ManagementFault
 from tests.management.conftest import At
@@ -172,6 +172,19 @@ async def test_a_full_disk_is_told_and_nothing_is_in_force(tmp_path: Path, monke
     with pytest.raises(ManagementFault, match="No space left") as fault:
         await ConfigFile(path, applied.append).replace("debug: true\n")
     assert (fault.value.status, applied, path.read_text("utf-8")) == (500, [], "debug: false\n")
+
+
+async def test_what_is_valid_and_yet_not_possible_here_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("port: 1\n", "utf-8")
+
+    def apply(loaded: Loaded) -> None:
+        raise ConfigFault(["No certificate: none.pem"])
+
+    with pytest.raises(ManagementFault, match="No certificate") as refused:
+        await ConfigFile(path, apply).replace("port: 2\n")
+    assert refused.value.status == 422
+    assert path.read_text("utf-8") == "port: 1\n"
 
 
 async def test_configurations_are_put_in_force_on_the_event_loop(tmp_path: Path) -> None:
