@@ -34,7 +34,8 @@ from cliproxy.memory import Memory
 from cliproxy.routing.registry import Registry, registry_of
 from cliproxy.sockets.opening import Sockets
 from cliproxy.sockets.relay import Relay
-from cliproxy.stores.choice import Chosen, chosen, make_alike, placed
+from cliproxy.stores.choice import Chosen, chosen, placed
+from cliproxy.stores.opening import make_alike
 from cliproxy.stores.replica import Replica
 from cliproxy.stores.store import StoreAway
 from cliproxy.transport.client import HttpTransport, TimeLimits

@@ -16,6 +16,7 @@ from cliproxy.management.bridge import Bridge
 from cliproxy.management.faults import ManagementFault
 from cliproxy.management.operating import Operator, Running
 from cliproxy.memory import Memory
+from cliproxy.setup.address import reached_host
 
 logger = logging.getLogger(__name__)
 
@@ -85,5 +86,4 @@ def _mitmweb_url() -> str:
     options = ctx.options
     if "web_port" not in options:
         return ""
-    host = options.web_host if options.web_host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - is read here
-    return f"http://{host}:{options.web_port}/"
+    return f"http://{reached_host(options.web_host)}:{options.web_port}/"

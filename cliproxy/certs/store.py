@@ -18,11 +18,11 @@ import platformdirs
 from filelock import FileLock
 
 from cliproxy.certs.authority import Authority, KeyedCertificate
+from cliproxy.config.schema import EVERY_INTERFACE
 from cliproxy.credentials.atomic_write import write_atomically
 
 CA_RENEWED_BEFORE = timedelta(days=60)
 LEAF_RENEWED_BEFORE = timedelta(days=30)
-_ALL_INTERFACES = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
 def certificates_dir(configured: str) -> Path:
@@ -128,7 +128,7 @@ class CertificateStore:
 def listener_names(host: str) -> tuple[str, ...]:
     """The names and addresses under which clients reach a listener. host: where it listens."""
     names = ["localhost", "127.0.0.1", "::1"]
-    if host in _ALL_INTERFACES:
+    if host in EVERY_INTERFACE:
         hostname = socket.gethostname()
         names += [hostname, *_own_addresses(hostname)]
     elif host:

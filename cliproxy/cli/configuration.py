@@ -11,7 +11,8 @@ from cyclopts import Parameter
 
 from cliproxy.config.loading import ConfigFault, load_config
 from cliproxy.config.schema import Config
-from cliproxy.stores.choice import Chosen, chosen, make_alike, placed
+from cliproxy.stores.choice import Chosen, chosen, placed
+from cliproxy.stores.opening import make_alike
 from cliproxy.stores.store import StoreAway
 
 ConfigPath = Annotated[Path | None, Parameter(name="--config", help="Path of config.yaml. Default: the shipped one.")]

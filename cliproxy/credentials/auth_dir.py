@@ -9,13 +9,12 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
-
-from filelock import AsyncFileLock
 
 from cliproxy.credentials.atomic_write import left_behind, write_atomically
 from cliproxy.credentials.auth_file import AuthFile, AuthFileFault
+from cliproxy.credentials.file_lock import locked
 from cliproxy.watching import wakes
 
 
@@ -97,22 +96,15 @@ class AuthDir:
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[None]:
-        """Keeps other tasks and processes that ask for it from reading, renewing and writing a file in between.
-
-        Works between processes, does not block the event loop, ends with its process. The lock file stays. Raises
-        AuthFileFault.
-        """
+        """Keeps other tasks and processes from reading, renewing and writing a file in between, see `locked`. Raises
+        AuthFileFault."""
         path = self._path_of(name)
-        lock = AsyncFileLock(path.with_name(f".{name}.lock"), mode=0o600)
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            await lock.acquire()
-        except OSError as error:
-            raise AuthFileFault(f"it cannot be locked: {error.strerror}") from None
-        try:
+        async with AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(locked(path))
+            except OSError as error:
+                raise AuthFileFault(f"it cannot be locked: {error.strerror}") from None
             yield
-        finally:
-            await lock.release()
 
     async def changes(self) -> AsyncGenerator[dict[str, AuthFile | AuthFileFault | None]]:
         """What others did since `scan`, as often as something happens: the files now, None for those that are gone.

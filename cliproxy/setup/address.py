@@ -2,9 +2,8 @@
 
 from urllib.parse import urlsplit
 
-from cliproxy.config.schema import Config
+from cliproxy.config.schema import EVERY_INTERFACE, Config
 
-_EVERY_INTERFACE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not listened on
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _PORTS = {"http": 80, "https": 443}
 
@@ -12,8 +11,14 @@ _PORTS = {"http": 80, "https": 443}
 def gateway_url(config: Config) -> str:
     """`http://127.0.0.1:8317`, by host, port and tls of the config."""
     scheme = "https" if config.tls.enable else "http"
-    host = _EVERY_INTERFACE.get(config.host) or (f"[{config.host}]" if ":" in config.host else config.host)
-    return f"{scheme}://{host}:{config.port}"
+    return f"{scheme}://{reached_host(config.host)}:{config.port}"
+
+
+def reached_host(host: str) -> str:
+    """The host in a URL for programs on this machine. host: where something listens."""
+    if host in EVERY_INTERFACE:
+        host = "::1" if ":" in host else "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 def is_same_place(url: str, other: str) -> bool:

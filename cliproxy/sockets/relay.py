@@ -25,6 +25,7 @@ from cliproxy.routing.offers import offered_models
 from cliproxy.routing.registry import Registry
 from cliproxy.tasks import Tasks
 from cliproxy.transport.client import TimeLimits
+from cliproxy.transport.whole import read_whole
 from cliproxy.websocket import CloseCode, MessageTooLarge, Socket
 from cliproxy.wire import json
 from cliproxy.wire.errors import UpstreamCut, UpstreamFault, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
@@ -300,14 +301,7 @@ class PageResponse:
             ) from None
 
     async def read(self, limit_bytes: int) -> bytes:
-        pieces, size = [], 0
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > limit_bytes:
-                self.close()
-                raise UpstreamGarbled(f"the upstream's answer exceeds {limit_bytes} bytes")
-            pieces.append(chunk)
-        return b"".join(pieces)
+        return await read_whole(self, limit_bytes)
 
     def close(self) -> None:
         self._ended(self)

@@ -1,9 +1,7 @@
-"""Which store the environment asks for, with the variables that CLIProxyAPI has for it."""
+"""Which store the environment asks for, with the variables that CLIProxyAPI has for it, and where its copy is."""
 
-import asyncio
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +9,7 @@ import platformdirs
 
 from cliproxy.config.schema import Config
 from cliproxy.stores.file import FileStore
-from cliproxy.stores.replica import Replica
-from cliproxy.stores.store import CONFIG, Store, StoreAway
+from cliproxy.stores.store import Store
 
 
 class Chosen(NamedTuple):
@@ -54,29 +51,3 @@ def _here(environ: Mapping[str, str], prefix: str, name: str) -> FileStore:
 def placed(config: Config, chosen: Chosen) -> Config:
     """The configuration with the accounts where the store's are."""
     return config.model_copy(update={"auth_dir": str(chosen.here.auth_dir)})
-
-
-def make_alike(chosen: Chosen, seed: Path) -> str:
-    """Make both alike before anything is read of the directory; why the store is away, empty: it is not. Blocks.
-
-    seed: the config of a store that has none yet. Raises StoreAway where there is no copy of its config either.
-    """
-    with ThreadPoolExecutor(1) as outside:  # of the event loop that may be running here
-        return outside.submit(asyncio.run, _make_alike(chosen, seed)).result()
-
-
-async def _make_alike(chosen: Chosen, seed: Path) -> str:
-    here, there = chosen
-    replica, trouble = Replica(here, there), ""
-    try:
-        await replica.synchronise()
-        if not here.config_path.exists():
-            await here.write(CONFIG, await asyncio.to_thread(seed.read_bytes), None)
-            await replica.synchronise()
-    except StoreAway as away:
-        if not here.config_path.exists():
-            raise
-        trouble = str(away)
-    finally:
-        await there.close()
-    return trouble

@@ -3,12 +3,11 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 
-from filelock import AsyncFileLock
-
 from cliproxy.credentials.atomic_write import write_atomically
+from cliproxy.credentials.file_lock import locked
 from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, StoreAway, is_document
 from cliproxy.watching import wakes
 
@@ -72,16 +71,12 @@ class FileStore:
     @asynccontextmanager
     async def lock(self, path: str) -> AsyncIterator[None]:
         file = self.folder / path
-        lock = AsyncFileLock(file.with_name(f".{file.name}.lock"), mode=0o600)
-        try:
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            await lock.acquire()
-        except OSError as error:
-            raise StoreAway(f"{file} cannot be locked: {error.strerror}") from None
-        try:
+        async with AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(locked(file))
+            except OSError as error:
+                raise StoreAway(f"{file} cannot be locked: {error.strerror}") from None
             yield
-        finally:
-            await lock.release()
 
     async def changes(self) -> AsyncGenerator[None]:
         folders = (self.config_path.parent, self.auth_dir)

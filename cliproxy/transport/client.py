@@ -19,6 +19,7 @@ from yarl import URL
 
 from cliproxy.exchange import Headers, UpstreamRequest
 from cliproxy.secrets import mask_query
+from cliproxy.transport.whole import read_whole
 from cliproxy.wire.errors import (
     UpstreamCut,
     UpstreamFault,
@@ -79,14 +80,7 @@ class HttpResponse:
             raise UpstreamCut("the upstream's answer was cut off: the connection was closed here") from None
 
     async def read(self, limit_bytes: int) -> bytes:
-        pieces, size = [], 0
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > limit_bytes:
-                self.close()
-                raise UpstreamGarbled(f"the upstream's answer exceeds {limit_bytes} bytes")
-            pieces.append(chunk)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return await read_whole(self, limit_bytes)
 
     def close(self) -> None:
         self._response.close()

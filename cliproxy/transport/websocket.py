@@ -13,8 +13,9 @@ import aiohttp
 from cliproxy.exchange import Headers, UpstreamRequest, UpstreamResponse
 from cliproxy.tasks import Tasks
 from cliproxy.transport.client import HttpTransport, TimeLimits, WebSocket
+from cliproxy.transport.whole import read_whole
 from cliproxy.wire import json
-from cliproxy.wire.errors import UpstreamCut, UpstreamGarbled, UpstreamTimeout
+from cliproxy.wire.errors import UpstreamCut, UpstreamTimeout
 from cliproxy.wire.model import Json
 from cliproxy.wire.openai_responses.outcome import Outcome
 from cliproxy.wire.sse import MAX_EVENT_BYTES, frame
@@ -212,14 +213,7 @@ class SocketResponse:
             self.close()
 
     async def read(self, limit_bytes: int) -> bytes:
-        pieces, size = [], 0
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > limit_bytes:
-                self.close()
-                raise UpstreamGarbled(f"the upstream's answer exceeds {limit_bytes} bytes")
-            pieces.append(chunk)
-        return b"".join(pieces)
+        return await read_whole(self, limit_bytes)
 
     def close(self) -> None:
         # What is left of an answer would be taken for the beginning of the next one.

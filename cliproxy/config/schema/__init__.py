@@ -45,9 +45,10 @@ from .rules import (
     PayloadSelector,
     RawPayloadRule,
 )
-from .values import Headers, Section, kebab
+from .values import EVERY_INTERFACE, Headers, Section, kebab
 
 __all__ = [
+    "EVERY_INTERFACE",
     "AmpModelMapping",
     "Ampcode",
     "ClaudeKey",

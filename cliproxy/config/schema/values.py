@@ -89,6 +89,8 @@ def _listen_host(value: str) -> str:
 
 
 ListenHost = Annotated[str, AfterValidator(_listen_host)]
+EVERY_INTERFACE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
+"""Hosts to listen on that stand for all of this machine's addresses."""
 
 
 _INTERCEPTED_HOST = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
