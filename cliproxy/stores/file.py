@@ -1,6 +1,7 @@
 """Documents as files below a directory of this machine: the copy that the gateway works with."""
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -82,9 +83,10 @@ class FileStore:
         folders = (self.config_path.parent, self.auth_dir)
         async with aclosing(wakes(*folders)) as woken:
             async for _ in woken:
-                # What is watched has to be there.
-                for folder in folders:
-                    await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+                # What is watched is noticed sooner if it is there.
+                with contextlib.suppress(OSError):
+                    for folder in folders:
+                        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
                 yield
 
     async def close(self) -> None:

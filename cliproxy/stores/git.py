@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from stat import S_IFDIR, S_IFREG
 
-from dulwich.client import get_transport_and_path
+from dulwich.client import HTTPProxyUnauthorized, HTTPUnauthorized, get_transport_and_path
 from dulwich.errors import GitProtocolError, NotGitRepository
 from dulwich.file import FileLocked
 from dulwich.objects import ZERO_SHA, Blob, Commit, ObjectID, Tree
@@ -26,6 +26,11 @@ POLLED_EVERY_S = 15.0
 _TRIES = 10
 _AUTHOR = b"cliproxy <cliproxy@localhost>"
 _FILE, _FOLDER = S_IFREG | 0o644, S_IFDIR
+
+
+_TROUBLES = (
+    GitProtocolError, NotGitRepository, HTTPUnauthorized, HTTPProxyUnauthorized, HTTPError, OSError, KeyError,
+)  # fmt: skip
 
 
 class _Overtaken(Exception):
@@ -196,5 +201,5 @@ def _away() -> Iterator[None]:
     """A remote's troubles, without its address, which may hold a password."""
     try:
         yield
-    except (GitProtocolError, NotGitRepository, HTTPError, OSError, KeyError) as error:
+    except _TROUBLES as error:
         raise StoreAway(f"Git: {type(error).__name__}") from None

@@ -70,6 +70,9 @@ class Replica:
                     self._told("")
                 except StoreAway as away:
                     self._told(str(away))
+                except Exception:
+                    # Our own fault, which must not be the end of keeping both alike.
+                    logger.exception("the gateway failed on its store")
 
     async def _follow_store(self, woken: asyncio.Event) -> None:
         tries = 0

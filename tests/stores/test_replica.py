@@ -14,7 +14,7 @@ from cliproxy import watching
 from cliproxy.stores import replica
 from cliproxy.stores.file import FileStore
 from cliproxy.stores.replica import Replica
-from cliproxy.stores.store import CONFIG, StoreAway
+from cliproxy.stores.store import CONFIG, Document, StoreAway
 from tests.stores.memory_store import MemoryStore
 
 A = "auths/a.json"
@@ -250,6 +250,25 @@ async def test_a_store_that_was_away_is_caught_up_with(
         async with running(right):
             await alike(right, {A: login("2", "02")})
         await logged(caplog, "are alike again")
+
+
+async def test_a_fault_of_our_own_is_told_and_not_the_end(
+    left: Side, right: Side, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise AssertionError("a fault")
+
+    async with running(left):
+        left.put(A, login("1", "01"))
+        await kept(left.store, A)
+        monkeypatch.setattr(replica, "merged", broken)
+        left.put("auths/b.json", login("1", "01"))
+        left.store.documents["auths/b.json"] = Document(login("2", "02"), "other")
+        await logged(caplog, "failed on its store")
+        monkeypatch.undo()
+        left.put(A, login("3", "03"))
+        async with running(right):
+            await alike(right, {A: login("3", "03"), "auths/b.json": login("2", "02")})
 
 
 async def test_whoever_holds_the_lock_sees_the_newest_and_has_others_see_his(left: Side, right: Side) -> None:
