@@ -8,6 +8,7 @@ from typing import NamedTuple
 import platformdirs
 
 from cliproxy.config.schema import Config
+from cliproxy.database import database_of
 from cliproxy.stores.file import FileStore
 from cliproxy.stores.store import Store
 
@@ -21,12 +22,10 @@ class Chosen(NamedTuple):
 
 def chosen(environ: Mapping[str, str] = os.environ) -> Chosen | None:
     """PostgreSQL before S3 before Git; None: the gateway's own files are all there is. Nothing is connected to yet."""
-    if dsn := environ.get("PGSTORE_DSN"):
+    if database := database_of(environ):
         from cliproxy.stores.postgres import PostgresStore
 
-        return Chosen(
-            _here(environ, "PGSTORE", "pgstore"), PostgresStore(dsn, environ.get("PGSTORE_SCHEMA") or "public")
-        )
+        return Chosen(_here(environ, "PGSTORE", "pgstore"), PostgresStore(database))
     if endpoint := environ.get("OBJECTSTORE_ENDPOINT"):
         from cliproxy.stores.s3 import S3Store
 

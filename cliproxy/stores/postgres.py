@@ -11,11 +11,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 
+from cliproxy.database import Database
+from cliproxy.postgres import composed, connected, lock_number, trouble
 from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, StoreAway
 
-CONNECT_S = 10
 _CHANNEL = "cliproxy_documents"
 _LISTENED_FOR_S = 30.0
 """A connection that hears nothing for so long is asked whether it still is one."""
@@ -29,7 +30,7 @@ CREATE TABLE IF NOT EXISTS {schema}.auth_store (
     id TEXT PRIMARY KEY, content JSONB NOT NULL,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(), updated_at TIMESTAMPTZ NOT NULL DEFAULT now());
 CREATE OR REPLACE FUNCTION {schema}.cliproxy_tell() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN PERFORM pg_notify({channel}, TG_TABLE_SCHEMA); RETURN NULL; END $$;
+    $$ BEGIN PERFORM pg_notify('cliproxy_documents', TG_TABLE_SCHEMA); RETURN NULL; END $$;
 CREATE OR REPLACE TRIGGER cliproxy_tell AFTER INSERT OR UPDATE OR DELETE ON {schema}.config_store
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.cliproxy_tell();
 CREATE OR REPLACE TRIGGER cliproxy_tell AFTER INSERT OR UPDATE OR DELETE ON {schema}.auth_store
@@ -49,10 +50,8 @@ _DELETE = "DELETE FROM {schema}.{table} WHERE id = %s"
 class PostgresStore:
     """See `Store`."""
 
-    def __init__(self, dsn: str, schema: str = "public") -> None:
-        """dsn: `postgresql://…`; may hold a password."""
-        self._dsn = dsn
-        self._schema = schema
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
 
@@ -93,7 +92,7 @@ class PostgresStore:
         table, id = _place(path)
         async with self._connected() as connection, connection.transaction():
             await self._expect(connection, path, expected)
-            await connection.execute(self._said(_DELETE, table), (id,))
+            await connection.execute(composed(_DELETE, self._database.schema, table=table), (id,))
 
     async def _expect(self, connection: AsyncConnection, path: str, expected: str | None) -> None:
         found = await self._read(connection, path, lasting=True)
@@ -106,7 +105,9 @@ class PostgresStore:
         connection = await self._connect()
         try:
             with _away():
-                await connection.execute("SELECT pg_advisory_lock(%s)", (_number(f"{self._schema}/{path}"),))
+                await connection.execute(
+                    "SELECT pg_advisory_lock(%s)", (lock_number(f"{self._database.schema}/{path}"),)
+                )
             yield
         finally:
             await connection.close()
@@ -115,14 +116,14 @@ class PostgresStore:
         connection = await self._connect()
         try:
             with _away():
-                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(_CHANNEL)))
+                await connection.execute(f"LISTEN {_CHANNEL}")
             yield
             while True:
                 with _away():
                     heard = [told async for told in connection.notifies(timeout=_LISTENED_FOR_S, stop_after=1)]
                     if not heard:
                         await connection.execute("SELECT 1")
-                if any(told.payload == self._schema for told in heard):
+                if any(told.payload == self._database.schema for told in heard):
                     yield
         finally:
             await connection.close()
@@ -143,8 +144,8 @@ class PostgresStore:
                 with _away():
                     async with self._connection.transaction():
                         # Two that make the same tables at once would fail.
-                        await self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (_number(_CHANNEL),))
-                        await self._connection.execute(self._said(_TABLES))
+                        await self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_number(_CHANNEL),))
+                        await self._connection.execute(composed(_TABLES, self._database.schema))
             try:
                 with _away():
                     yield self._connection
@@ -154,21 +155,11 @@ class PostgresStore:
 
     async def _connect(self) -> AsyncConnection:
         with _away():
-            return await AsyncConnection.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_S)
-
-    def _said(self, statement: str, table: str = "") -> sql.Composed:
-        return sql.SQL(statement).format(  # pyright: ignore[reportArgumentType] - ours, not a user's
-            schema=sql.Identifier(self._schema), table=sql.Identifier(table), channel=sql.Literal(_CHANNEL)
-        )
+            return await connected(self._database)
 
     async def _rows(self, connection: AsyncConnection, statement: str, *values: str, table: str = "") -> list[tuple]:
-        cursor = await connection.execute(self._said(statement, table), values or None)
+        cursor = await connection.execute(composed(statement, self._database.schema, table=table), values or None)
         return await cursor.fetchall()
-
-
-def _number(name: str) -> int:
-    """The advisory lock of a name."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
 
 
 def _place(path: str) -> tuple[str, str]:
@@ -178,9 +169,8 @@ def _place(path: str) -> tuple[str, str]:
 
 @contextmanager
 def _away() -> Iterator[None]:
-    """A database's troubles, without what may be secret: its messages quote values and addresses with passwords."""
+    """A database's troubles as a store's."""
     try:
         yield
     except psycopg.Error as error:
-        state = error.sqlstate or type(error).__name__
-        raise StoreAway(f"PostgreSQL: {state}") from None
+        raise StoreAway(trouble(error)) from None

@@ -14,6 +14,7 @@ import pytest_asyncio
 from dulwich.repo import Repo
 from moto.server import ThreadedMotoServer
 
+from cliproxy.database import Database
 from cliproxy.stores import git
 from cliproxy.stores import s3 as s3_module
 from cliproxy.stores.file import FileStore
@@ -73,7 +74,7 @@ async def opened(
         "file": lambda: FileStore(tmp_path),
         "git": lambda: GitStore(str(tmp_path / "remote.git"), tmp_path / f"clone-{next(clones)}", "main"),
         "s3": lambda: S3Store(s3, bucket, "test-access", "test-secret"),
-        "postgres": lambda: PostgresStore(database.dsn if database else "", schema),
+        "postgres": lambda: PostgresStore(Database(database.dsn if database else "", schema)),
     }
     match request.param:
         case "git":
