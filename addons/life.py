@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Coroutine, Set
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mitmproxy import ctx
 from mitmproxy.utils import asyncio_utils
@@ -26,6 +26,7 @@ from cliproxy.credentials import cooldown_file
 from cliproxy.credentials.cooldown import Cooldowns
 from cliproxy.credentials.from_config import credentials_of
 from cliproxy.credentials.record import Credential
+from cliproxy.database import database_of
 from cliproxy.exchange import Exchange
 from cliproxy.gateway import Gateway
 from cliproxy.inspection.known_secrets import secrets_in, secrets_of
@@ -40,6 +41,9 @@ from cliproxy.stores.replica import Replica
 from cliproxy.stores.store import StoreAway
 from cliproxy.transport.client import HttpTransport, TimeLimits
 from cliproxy.usage.ledger import Ledger
+
+if TYPE_CHECKING:
+    from cliproxy.sharing.sharing import Sharing
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +87,9 @@ class GatewayLife:
         self._replica = Replica(*self._chosen) if self._chosen else None
         self._replicating: asyncio.Task[None] | None = None
         """Keeps the store and its copy here alike."""
+        self._sharing = _sharing_of(self._memory)
+        self._taking_part: asyncio.Task[None] | None = None
+        """In what gateways share."""
         self._path: Path | None = None
         """Of the config file."""
         self._following: asyncio.Task[None] | None = None
@@ -130,6 +137,8 @@ class GatewayLife:
             if trouble:
                 logger.warning("The store is away; the gateway begins with %s: %s", chosen.here.folder, trouble)
             self._replicating = _start(self._replica.run(), "follow the store")
+            if self._sharing:
+                self._taking_part = _start(self._sharing.run(), "share with other gateways")
         return chosen.here.config_path
 
     async def _follow(self, path: Path) -> None:
@@ -170,7 +179,7 @@ class GatewayLife:
         relay = Relay(config, self._registry, self._memory.members, self._transport.limits)
         self.sockets = Sockets(config, self._memory.sockets, relay)
         self._save_cooldowns(config)
-        running = Running(config, loaded.warnings, self._registry, self._accounts, self.ledger, tls)
+        running = Running(config, loaded.warnings, self._registry, self._accounts, self.ledger, tls, self._replica)
         assert self._path
         self.management.run(self._path, running)
         self._listener.listen(config)
@@ -198,7 +207,10 @@ class GatewayLife:
             verify=tls,
             revived=self._memory.pool.cooldowns.forgive,
             elsewhere=self._replica.locked_login if self._replica else None,
+            others=self._sharing.quotas if self._sharing else None,
         )
+        if self._sharing:
+            self._sharing.quotas.accounts = self._accounts
         self._accounts.load()
         if before:
             self._accounts.resume(before)
@@ -227,7 +239,8 @@ class GatewayLife:
         if self._saving:
             self._saving.cancel()
             self._saving = None
-        if config.save_cooldown_status:
+        # Where gateways share them, a file would know less.
+        if config.save_cooldown_status and not self._sharing:
             path = Path(config.auth_dir).expanduser() / cooldown_file.FILE_NAME
             self._saving = _start(self._memory.keep_cooldowns(path), "save cooldowns")
 
@@ -278,6 +291,10 @@ class GatewayLife:
         if refreshes:
             await refreshes
         await _close_after(self._exchanges, self._transport)
+        if self._sharing:
+            await self._sharing.leave()
+        if self._taking_part:
+            self._taking_part.cancel()
         if self._replica:
             await self._replica.close()
         if self.ledger:
@@ -286,6 +303,16 @@ class GatewayLife:
 
 def _start(work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
     return asyncio_utils.create_task(work, name=name, keep_ref=True)
+
+
+def _sharing_of(memory: Memory) -> "Sharing | None":
+    """This gateway's part in what those on one database share; None: it is alone."""
+    database = database_of()
+    if database is None:
+        return None
+    from cliproxy.sharing.sharing import Sharing
+
+    return Sharing(database, memory.pool, memory.limits)
 
 
 def _transport(config: Config, tls: ssl.SSLContext) -> HttpTransport:

@@ -53,7 +53,7 @@ from cliproxy.routing.catalogue import Catalogue, Resolution
 from cliproxy.routing.chains import Chains, with_preview
 from cliproxy.routing.listing import ModelLists, everything_listed
 from cliproxy.routing.registry import Registry, builtin_registry
-from cliproxy.session import session_of
+from cliproxy.session import fingerprint, session_of
 from cliproxy.transport.client import HttpTransport
 from cliproxy.transport.headers import described, forwarded
 from cliproxy.upstreams import Upstreams
@@ -183,8 +183,8 @@ class Gateway:
     async def _served(self, exchange: Exchange, call: ClientCall) -> Answer:
         exchange.format, exchange.model, exchange.stream = call.route.format, call.model, call.stream
         exchange.effort = call.effort
-        if exchange.key and (exchange.key.rpm or exchange.key.tpm or exchange.key.budget_usd):
-            self._limits.check(exchange.key)
+        if exchange.key:
+            await self._limits.admit(exchange.key)
         if self._announce:
             self._announce(exchange)
         work = self._told(exchange, self._dispatched(exchange, call, self._ask))
@@ -213,6 +213,7 @@ class Gateway:
         # What an upstream remembers of a conversation over its own socket is of use with that credential only.
         conversation = exchange.request.conversation
         session = session_of(exchange.request, call) if self._config.routing.session_affinity else conversation
+        session = fingerprint(session)
         failed: GatewayError | None = None
         for name in chain.targets:
             try:
@@ -328,7 +329,7 @@ class Gateway:
 
     async def _pass_to_amp(self, exchange: Exchange, route: Route) -> Answer:
         if key := exchange.key:
-            self._limits.check(key)
+            await self._limits.admit(key)
             if not self._limits.allows_provider(key, AMP):
                 raise ClientFault("this API key may not use Amp's server", status=403, code="provider_not_allowed")
         return await self._native.passed_on(exchange, *self._amp.passed_on(exchange.request))

@@ -1,15 +1,17 @@
 """What each client key may use: models, providers, requests and tokens a minute, dollars a month.
 
 State is kept by a hash of the key, so it survives a reload of the config. A restart forgets the last minute; what was
-spent this month is then taken over from the ledger. Keys without limits have none.
+spent this month is then taken over from the ledger. Keys without limits have none. Several gateways may have one
+account of keys in common (`Common`).
 """
 
 import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
 
 from cliproxy.config.schema import ClientKey
 from cliproxy.secrets import mask
@@ -27,23 +29,62 @@ Price = Callable[[str, str, Usage], float | None]
 """Provider, upstream model and usage to US dollars; None where no price is known."""
 
 
+class Use(NamedTuple):
+    """What a key has used in a second."""
+
+    requests: int = 0
+    tokens: int = 0
+
+
+class Common(Protocol):
+    """The account that several gateways have in common."""
+
+    async def admit(self, key: ClientKey) -> None:
+        """As `KeyLimits.check`, for all of them."""
+        ...
+
+    def used(self, key: ClientKey, tokens: int, cost_usd: float) -> None:
+        """A request used that, here."""
+        ...
+
+    async def refresh(self, keys: Iterable[ClientKey]) -> None:
+        """Have what all of them know taken over (`KeyLimits.take`)."""
+        ...
+
+
 class KeyLimits:
     """The limits of all client keys. Lives longer than a configuration."""
 
     def __init__(self, clock: Callable[[], float] = time.time, price: Price = cost_usd) -> None:
         """clock: UTC epoch seconds."""
+        self.common: Common | None = None
+        """None: this gateway is alone."""
         self._clock = clock
         self._price = price
         self._accounts: dict[bytes, _Account] = {}
         self._warned: set[tuple[str, str]] = set()
 
+    async def admit(self, key: ClientKey) -> None:
+        """Admit a request, and count it with those of other gateways. Raises GatewayError (429) as `check` does."""
+        if not is_limited(key):
+            return
+        if self.common:
+            await self.common.admit(key)
+        else:
+            self.check(key)
+
+    async def refresh(self, keys: Iterable[ClientKey]) -> None:
+        """Know what keys have used at other gateways too."""
+        if self.common:
+            await self.common.refresh(keys)
+
     def check(self, key: ClientKey) -> None:
-        """Admit a request and count it. Raises GatewayError (429) where a limit of the key is used up.
+        """Admit a request and count it here. Raises GatewayError (429) where a limit of the key is used up.
 
         Tokens and dollars are known only after an exchange, so exchanges that run at once may together go beyond
         those limits; requests never do.
         """
-        if not (key.rpm or key.tpm or key.budget_usd):
+        if not is_limited(key):
             return
         now = self._clock()
         account = self._account(key)
@@ -70,7 +111,7 @@ class KeyLimits:
         today = datetime.fromtimestamp(now, UTC)
         month_began_s = datetime(today.year, today.month, 1, tzinfo=UTC).timestamp()
         for key in keys:
-            if key.budget_usd and _digest(key) not in self._accounts:
+            if key.budget_usd and digest_of(key) not in self._accounts:
                 self._account(key).spend(now, spent_usd(_name(key), month_began_s))
 
     def spent_usd(self, key: ClientKey) -> float:
@@ -91,16 +132,26 @@ class KeyLimits:
             return
         now = self._clock()
         account = self._account(key)
-        account.tokens.add(now, _tokens(usage))
+        tokens, cost = _tokens(usage), 0.0
+        account.tokens.add(now, tokens)
         if key.budget_usd:
-            cost = self._price(provider, model, usage)
-            if cost is None:
+            price = self._price(provider, model, usage)
+            if price is None:
                 self._warn_unpriced(provider, model)
-            else:
-                account.spend(now, max(0.0, cost))
+            cost = max(0.0, price or 0.0)
+            account.spend(now, cost)
+        if self.common:
+            self.common.used(key, tokens, cost)
+
+    def take(self, key: ClientKey, seconds: Mapping[int, Use], spent_usd: float) -> None:
+        """Take over what all gateways together have let the key use. seconds: of the last minute, UTC epoch."""
+        account, now = self._account(key), self._clock()
+        account.requests.fill(now, {second: use.requests for second, use in seconds.items()})
+        account.tokens.fill(now, {second: use.tokens for second, use in seconds.items()})
+        account.spend(now, spent_usd - account.spent_usd(now))
 
     def _account(self, key: ClientKey) -> "_Account":
-        digest = _digest(key)
+        digest = digest_of(key)
         account = self._accounts.get(digest)
         if account is None:
             account = self._accounts[digest] = _Account()
@@ -128,6 +179,16 @@ class SlidingWindow:
         self._advance(now_s)
         self._slots[self._second % self._SLOTS] += amount
         self._total += amount
+
+    def fill(self, now_s: float, amounts: Mapping[int, int]) -> None:
+        """Have these amounts by the second instead; what is after now, by someone else's clock, counts as of now."""
+        self._advance(now_s)
+        self._slots = [0] * self._SLOTS
+        self._total = 0
+        for second, amount in amounts.items():
+            if second > self._second - self._SLOTS:
+                self._slots[min(second, self._second) % self._SLOTS] += amount
+                self._total += amount
 
     def wait_s(self, now_s: float, limit: int) -> float:
         """Seconds until the sum is below `limit` (1 or more) if nothing is added; 0: it is."""
@@ -177,6 +238,16 @@ class _Account:
             self._spent_usd = 0.0
 
 
+def is_limited(key: ClientKey) -> bool:
+    """Whether there is anything to count."""
+    return bool(key.rpm or key.tpm or key.budget_usd)
+
+
+def digest_of(key: ClientKey) -> bytes:
+    """What stands for a key wherever it is counted."""
+    return hashlib.sha256(key.key.get_secret_value().encode("utf-8", "surrogateescape")).digest()
+
+
 def _tokens(usage: Usage) -> int:
     return sum(max(0, tokens or 0) for tokens in (usage.input, usage.cache_read, usage.cache_write, usage.output))
 
@@ -186,10 +257,6 @@ def _too_fast(message: str, wait_s: float) -> GatewayError:
     return GatewayError(
         f"{message}; try again in {seconds} s", status=429, code="rate_limit_exceeded", retry_after_s=float(seconds)
     )
-
-
-def _digest(key: ClientKey) -> bytes:
-    return hashlib.sha256(key.key.get_secret_value().encode("utf-8", "surrogateescape")).digest()
 
 
 def _name(key: ClientKey) -> str:

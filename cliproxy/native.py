@@ -34,7 +34,7 @@ class NativeCalls:
         request = exchange.request
         candidates = tuple(c for c in self._catalogue.speaking(route.formats) if can(c, Purpose.NATIVE, route.path))
         if key := exchange.key:
-            self._limits.check(key)
+            await self._limits.admit(key)
             allowed = tuple(c for c in candidates if self._limits.allows_provider(key, c.credential.provider))
             if candidates and not allowed:
                 message = f"this API key may not use the providers of {request.path}"

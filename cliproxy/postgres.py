@@ -4,26 +4,29 @@ Whoever holds a lock holds it by a connection; a machine that is gone without a 
 """
 
 import hashlib
+from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, Connection, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cliproxy.database import Database
 
-CONNECT_S = 10
-_PROBED = """
+_OURS = "connect_timeout=10 tcp_user_timeout=30000 keepalives_idle=10 keepalives_interval=5 keepalives_count=3"
+_THEIRS = """
+SET tcp_user_timeout = 30000;
 SET tcp_keepalives_idle = 10;
 SET tcp_keepalives_interval = 5;
 SET tcp_keepalives_count = 3;
-SET tcp_user_timeout = 30000;
 """
+"""How each end notices that the other one is gone."""
 
 
 async def connected(database: Database) -> AsyncConnection:
     """A connection; each statement is a transaction of its own. Raises psycopg.Error."""
-    connection = await AsyncConnection.connect(database.dsn, autocommit=True, connect_timeout=CONNECT_S)
+    connection = await AsyncConnection.connect(_address(database), autocommit=True)
     try:
-        await connection.execute(_PROBED)
+        await connection.execute(_THEIRS)
     except BaseException:
         await connection.close()
         raise
@@ -32,13 +35,19 @@ async def connected(database: Database) -> AsyncConnection:
 
 def connected_blocking(database: Database) -> Connection:
     """As `connected`, for threads. Raises psycopg.Error."""
-    connection = psycopg.connect(database.dsn, autocommit=True, connect_timeout=CONNECT_S)
+    connection = psycopg.connect(_address(database), autocommit=True)
     try:
-        connection.execute(_PROBED)
+        connection.execute(_THEIRS)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _address(database: Database) -> str:
+    """What the user's address says counts more than what is ours."""
+    asked: dict[str, Any] = conninfo_to_dict(database.dsn)
+    return make_conninfo(_OURS, **asked)
 
 
 def composed(statement: str, schema: str, **names: str) -> sql.Composed:

@@ -71,6 +71,11 @@ def session_of(request: ClientRequest, call: ClientCall) -> str:
         return ""
 
 
+def fingerprint(session: str) -> str:
+    """What stands for a session where it is kept: clients name it by what may tell who they are. Empty stays empty."""
+    return hashlib.blake2b(session.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest() if session else ""
+
+
 def _claude_session(user: Any) -> str | None:
     """The session inside Claude Code's `metadata.user_id`: a JSON object, or `user_…_session_UUID`."""
     if not isinstance(user, str):

@@ -12,7 +12,7 @@ import httpx
 from cliproxy.accounts.account import LiveAccount
 from cliproxy.accounts.credential import credentials_of
 from cliproxy.accounts.place import place_of
-from cliproxy.accounts.quotas import Quotas
+from cliproxy.accounts.quotas import Others, Quotas
 from cliproxy.accounts.refresh import Refresher
 from cliproxy.accounts.store import Lock, LoginStore
 from cliproxy.config.schema import Config
@@ -38,10 +38,11 @@ class Accounts:
         verify: ssl.SSLContext | bool = True,
         revived: Callable[[str], None] = lambda credential_id: None,
         elsewhere: Lock | None = None,
+        others: Others | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """verify: how certificates are checked. revived: told the id of a credential whose login is good again.
-        elsewhere: keeps other machines from an auth file."""
+        elsewhere: keeps other machines from an auth file. others: the gateways that have the same accounts."""
         self._config = config
         self._registry = registry
         self._verify = verify
@@ -55,7 +56,7 @@ class Accounts:
         self.refresher = Refresher(
             self._store, self.place_of, self.http_for, workers=config.auth_auto_refresh_workers, clock=clock
         )
-        self._quotas = Quotas(self, self.place_of, self.http_for, clock)
+        self._quotas = Quotas(self, self.place_of, self.http_for, clock, others)
 
     # ------------------------------------------------------------ what there is
 

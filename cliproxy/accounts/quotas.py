@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import httpx
 
@@ -15,6 +16,22 @@ from cliproxy.wire.errors import GatewayError
 logger = logging.getLogger(__name__)
 
 
+class Others(Protocol):
+    """The other gateways that use the same accounts. One of them all asks for quotas, the others are told."""
+
+    async def leads(self) -> bool:
+        """Whether this one asks."""
+        ...
+
+    def used(self, account: LiveAccount) -> None:
+        """The account was used here."""
+        ...
+
+    def asked(self, account: LiveAccount) -> None:
+        """The account has another quota."""
+        ...
+
+
 class Quotas:
     """Keeps each account's `quota` up to date."""
 
@@ -24,12 +41,14 @@ class Quotas:
         place_of: Callable[[Vendor], Place],
         http_for: Callable[[LiveAccount], httpx.AsyncClient],
         clock: Callable[[], float] = time.time,
+        others: Others | None = None,
     ) -> None:
-        """accounts: those of the moment, each time they are iterated."""
+        """accounts: those of the moment, each time they are iterated. others: None where there are none."""
         self._accounts = accounts
         self._place_of = place_of
         self._http_for = http_for
         self._clock = clock
+        self._others = others
 
     async def ask(self, account: LiveAccount) -> Quota | None:
         """Ask now, and keep the answer on the account; None: the vendor has no such query. Raises OAuthFault,
@@ -40,15 +59,22 @@ class Quotas:
         async with self._http_for(account) as http:
             account.quota = await account.vendor.quota(account.fields, self._place_of(account.vendor), http)
         account.quota_s = self._clock()
+        if self._others:
+            self._others.asked(account)
         return account.quota
 
     async def run(self, interval_s: float) -> None:
         """Ask for each account that was used since it was last asked for, until cancelled; 0: never."""
         while interval_s > 0:
             await asyncio.sleep(interval_s)
+            leads = self._others is None or await self._others.leads()
             for account in self._accounts:
-                if account.used_s > account.quota_s and not account.file.disabled:
+                if account.used_s <= account.quota_s or account.file.disabled:
+                    continue
+                if leads:
                     await self._try(account)
+                elif self._others:
+                    self._others.used(account)
 
     async def _try(self, account: LiveAccount) -> None:
         try:

@@ -55,7 +55,7 @@ class Pool:
         """clock: UTC epoch seconds."""
         self.cooldowns = Cooldowns(clock)
         self._clock = clock
-        self._affinity = Affinity(3600.0, clock)
+        self.affinity = Affinity(3600.0, clock)
         self._strategy = ""
         self._policy: Policy = RoundRobin()
         self._busy: dict[str, int] = {}
@@ -66,7 +66,7 @@ class Pool:
 
     def configure(self, strategy: str, session_ttl_s: float) -> None:
         """Take over `routing` of a new configuration."""
-        self._affinity.ttl_s = session_ttl_s
+        self.affinity.ttl_s = session_ttl_s
         if strategy != self._strategy:
             self._strategy = strategy
             self._policy = policy(strategy, self._clock)
@@ -103,16 +103,16 @@ class Pool:
 
     def _of_session(self, ask: Ask, tried: Tried) -> Candidate | None:
         """The session's own, else another: for good when its own cannot serve, for once when that is only busy."""
-        binding = self._affinity.binding(ask.session, ask.model)
+        binding = self.affinity.binding(ask.session, ask.model)
         own = _find(ask, binding) if binding else None
         if own and (key_of(own) in tried or not self.cooldowns.is_ready(*key_of(own))):
             own = None
         if own and self._has_room(own):
-            self._affinity.renew(ask.session, ask.model, *key_of(own))
+            self.affinity.renew(ask.session, ask.model, *key_of(own))
             return own
         chosen = self._in_turn(ask.groups, tried) or self._soonest(ask, tried)
         if chosen and not own:
-            self._affinity.bind(ask.session, ask.model, *key_of(chosen))
+            self.affinity.bind(ask.session, ask.model, *key_of(chosen))
         return chosen
 
     def _soonest(self, ask: Ask, tried: Tried) -> Candidate | None:
@@ -149,7 +149,7 @@ class Pool:
     def preferred(self, ask: Ask, candidate: Candidate) -> None:
         """It answered before others that were asked too: the session is its own from now on."""
         if ask.session:
-            self._affinity.bind(ask.session, ask.model, *key_of(candidate))
+            self.affinity.bind(ask.session, ask.model, *key_of(candidate))
 
     def answered(self, ask: Ask, candidate: Candidate) -> None:
         """Its answer has begun."""
@@ -160,14 +160,14 @@ class Pool:
         self._done(candidate)
         self.cooldowns.succeeded(candidate.credential.id, candidate.model, ask)
         if ask.session:
-            self._affinity.renew(ask.session, ask.model, *key_of(candidate))
+            self.affinity.renew(ask.session, ask.model, *key_of(candidate))
 
     def failed(self, ask: Ask, candidate: Candidate, outcome: Outcome, status: int, message: str) -> None:
         """The attempt failed, with the judgement on it and the upstream's last words."""
         self._done(candidate)
         credential_id = candidate.credential.id
         if ask.session and outcome.tries_next:
-            self._affinity.release(ask.session, ask.model, *key_of(candidate))
+            self.affinity.release(ask.session, ask.model, *key_of(candidate))
         if outcome.sidelines:
             self.cooldowns.sideline(
                 credential_id,

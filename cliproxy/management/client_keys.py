@@ -140,7 +140,9 @@ async def _delete(call: Call[Which, None]) -> Response:
 
 async def _views(call: Call[None, None]) -> dict[str, Any]:
     places = {_key_of(entry): index for index, entry in enumerate(await _in_file(call))}
-    return {"client-keys": [_view(call, key, places) for key in call.operator.running.config.api_keys]}
+    keys = call.operator.running.config.api_keys
+    await call.operator.memory.limits.refresh(key for key in keys if key.budget_usd)
+    return {"client-keys": [_view(call, key, places) for key in keys]}
 
 
 def _view(call: Call[Any, Any], key: ClientKey, places: dict[str, int]) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """Logins of vendors' own tools: read when they change, never renewed or written."""
 
+import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cliproxy import watching
 from cliproxy.accounts.account import LINK_CHECKED_EVERY_S, LiveAccount
 from cliproxy.accounts.accounts import Accounts
 from cliproxy.config.loading import parse_config
@@ -40,15 +44,75 @@ class Clock:
         return time.time() + self.ahead_s
 
 
+LINK = '{"type": "claude", "linked": "~/.claude/.credentials.json"}'
+
+
 def linked(tmp_path: Path, clock: Callable[[], float] = time.time) -> LiveAccount:
     folder = tmp_path / "accounts"
     folder.mkdir(exist_ok=True)
-    (folder / "claude.json").write_text('{"type": "claude", "linked": "~/.claude/.credentials.json"}', "utf-8")
-    config = parse_config(json.dumps({"auth-dir": str(folder)})).config
-    accounts = Accounts(config, builtin_registry(), clock=clock)
-    accounts.load()
-    (account,) = accounts
+    (folder / "claude.json").write_text(LINK, "utf-8")
+    (account,) = accounts_of(folder, clock=clock)
     return account
+
+
+def accounts_of(folder: Path, **options: Any) -> Accounts:
+    accounts = Accounts(parse_config(json.dumps({"auth-dir": str(folder)})).config, builtin_registry(), **options)
+    accounts.load()
+    return accounts
+
+
+@asynccontextmanager
+async def followed(
+    folder: Path, changed: Callable[[], None] = lambda: None
+) -> AsyncIterator[tuple[Accounts, asyncio.Queue[str]]]:
+    """Accounts that are kept, and the ids of credentials whose logins are good again."""
+    revived: asyncio.Queue[str] = asyncio.Queue()
+    accounts = accounts_of(folder, revived=revived.put_nowait)
+    keeping = asyncio.create_task(accounts.keep(changed))
+    try:
+        async with asyncio.timeout(20):
+            yield accounts, revived
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_what_the_tool_does_is_known_without_any_request(tool: Write, tmp_path: Path) -> None:
+    tool("test-access-1", ends_in_s=60)
+    linked(tmp_path)
+    async with followed(tmp_path / "accounts") as (accounts, revived):
+        (account,) = accounts
+        first_end_s = account.file.expires_at_s
+        tool("test-access-2")
+        await revived.get()
+        assert account.token == "test-access-2"
+        assert account.file.expires_at_s and first_end_s and account.file.expires_at_s > first_end_s + 1000
+
+
+async def test_a_tool_that_comes_later_brings_its_credential_in(
+    tool: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "AWAITED_EVERY_S", 0.02)
+    linked(tmp_path)
+    async with followed(tmp_path / "accounts") as (accounts, revived):
+        (account,) = accounts
+        assert (account.token, list(accounts.troubles)) == ("", ["claude.json"])
+        tool("test-access-1")
+        await revived.get()
+        assert (account.token, dict(accounts.troubles)) == ("test-access-1", {})
+
+
+async def test_a_link_that_comes_later_is_followed_too(tool: Write, tmp_path: Path) -> None:
+    tool("test-access-1")
+    (tmp_path / "accounts").mkdir()
+    added = asyncio.Event()
+    async with followed(tmp_path / "accounts", added.set) as (accounts, revived):
+        (tmp_path / "accounts" / "claude.json").write_text(LINK, "utf-8")
+        await added.wait()
+        tool("test-access-2")
+        await revived.get()
+        (account,) = accounts
+        assert account.token == "test-access-2"
 
 
 async def test_a_linked_login_is_used_and_followed(tool: Write, tmp_path: Path) -> None:
