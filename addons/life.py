@@ -287,10 +287,11 @@ class GatewayLife:
         return _start(self._ended(self._leave_accounts()), "end the gateway") if self.config else None
 
     async def _ended(self, refreshes: "asyncio.Task[None] | None") -> None:
-        await self.management.close()
+        await self.management.leave()
         if refreshes:
             await refreshes
         await _close_after(self._exchanges, self._transport)
+        await self.management.close()
         if self._sharing:
             await self._sharing.leave()
         if self._taking_part:

@@ -66,10 +66,14 @@ class Management:
         self.operator.mitmweb_url = _mitmweb_url()
         return await self._bridge.ask(request)
 
-    async def close(self) -> None:
-        """The program ends."""
-        if self._bridge and self._operator:
+    async def leave(self) -> None:
+        """The program is about to end: break off what is asked here, which may have no end of its own."""
+        if self._bridge:
             await self._bridge.close()
+
+    async def close(self) -> None:
+        """All exchanges are over."""
+        if self._operator:
             await self._operator.close()
 
 
