@@ -2,12 +2,10 @@
 
 import csv
 import json
-import sqlite3
 import sys
 import time
 from contextlib import closing
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -15,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cliproxy.cli.configuration import ConfigPath, load
-from cliproxy.usage.ledger import open_ledger, path_of
+from cliproxy.usage.connection import LedgerFault
+from cliproxy.usage.place import Place, described, open_ledger, place_of
 from cliproxy.usage.queries import SUMMED, By, totals
 from cliproxy.usage.rows import Row
 
@@ -40,7 +39,7 @@ def usage(
     as_csv: Annotated[bool, Parameter(name="--csv", negative="", help="As CSV, for spreadsheets.")] = False,
 ) -> None:
     """Show requests, tokens and list prices by day, key, model, provider or credential."""
-    rows = _rows(path_of(load(config).usage), by, days)
+    rows = _rows(place_of(load(config).usage), by, days)
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=2))
     elif as_csv:
@@ -49,17 +48,15 @@ def usage(
         _show(rows, by)
 
 
-def _rows(path: Path, by: By, days: int) -> list[Row]:
+def _rows(place: Place, by: By, days: int) -> list[Row]:
     today = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
     offset = today.utcoffset() or timedelta()
     since_s = (today - timedelta(days=max(0, days - 1))).timestamp()
-    if not path.exists():
-        return []
     try:
-        with closing(open_ledger(path, read_only=True)) as connection:
+        with closing(open_ledger(place, read_only=True)) as connection:
             rows = totals(connection, since_s, time.time(), by, offset_s=int(offset.total_seconds()))
-    except sqlite3.Error as error:
-        raise SystemExit(f"{path}: the usage ledger cannot be read: {error}") from None
+    except LedgerFault as fault:
+        raise SystemExit(f"the usage ledger {described(place)} cannot be read: {fault}") from None
     return [{**row, by: _label(row[by], by)} for row in rows]
 
 

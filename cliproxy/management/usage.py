@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any, TypedDict
@@ -15,15 +14,15 @@ from cliproxy.management.endpoint import MIB, Call, Endpoint, parsed_body
 from cliproxy.management.faults import ManagementFault
 from cliproxy.management.inventory import inventory
 from cliproxy.management.operating import Operator
-from cliproxy.usage.ledger import Ledger, open_ledger
+from cliproxy.usage.connection import LedgerConnection, LedgerFault, Unstorable
+from cliproxy.usage.ledger import Ledger
+from cliproxy.usage.place import open_ledger
 from cliproxy.usage.portable import VERSION, report, take_in
 from cliproxy.usage.queries import By, PaceBy, Period, attempts, journal, latencies, totals
 from cliproxy.usage.rows import Row
-from cliproxy.usage.schema import NewerLedger, migrate
 
 DETAILS = 10_000
 """Exchanges that `usage` tells one by one; `usage/export` tells all."""
-ALL = -1
 MAX_IMPORT_BYTES = 64 * MIB
 DAY_S = 86_400
 MAX_PAGE = 1_000
@@ -141,7 +140,7 @@ class Imported(TypedDict):
 # ---------------------------------------------------------------- the ledger
 
 
-async def read[T](operator: Operator, query: Callable[[sqlite3.Connection], T]) -> T:
+async def read[T](operator: Operator, query: Callable[[LedgerConnection], T]) -> T:
     """What a query of the ledger answers. Raises ManagementFault: 404 where none is kept, 503 where it cannot be
     read."""
     return await asyncio.to_thread(_read, _ledger(operator), query)
@@ -153,20 +152,14 @@ def _ledger(operator: Operator) -> Ledger:
     return operator.running.ledger
 
 
-def _read[T](ledger: Ledger, query: Callable[[sqlite3.Connection], T]) -> T:
+def _read[T](ledger: Ledger, query: Callable[[LedgerConnection], T]) -> T:
     try:
-        # The file is made with its first row.
-        with closing(open_ledger(ledger.path, read_only=True) if ledger.path.exists() else _empty()) as connection:
+        with closing(open_ledger(ledger.place, read_only=True)) as connection:
             return query(connection)
-    except sqlite3.Error as error:
-        raise ManagementFault(503, "the usage ledger cannot be read", str(error)) from None
-
-
-def _empty() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.row_factory = sqlite3.Row
-    migrate(connection)
-    return connection
+    except Unstorable as fault:
+        raise ManagementFault(400, "invalid query", str(fault)) from None
+    except LedgerFault as fault:
+        raise ManagementFault(503, "the usage ledger cannot be read", str(fault)) from None
 
 
 # ---------------------------------------------------------------- CLIProxyAPI's
@@ -178,11 +171,11 @@ async def _usage(call: Call[None, None]) -> dict[str, Any]:
 
 
 async def _export(call: Call[None, None]) -> dict[str, Any]:
-    usage = await _report(call.operator, ALL, whole_rows=True)
+    usage = await _report(call.operator, None, whole_rows=True)
     return {"version": VERSION, "exported_at": rfc3339(call.operator.clock()), "usage": usage}
 
 
-async def _report(operator: Operator, details: int, *, whole_rows: bool) -> dict[str, Any]:
+async def _report(operator: Operator, details: int | None, *, whole_rows: bool) -> dict[str, Any]:
     indexes = {label: entry.auth_index for entry in inventory(operator) for label in entry.labels}
 
     def index_of_label(label: str) -> str:
@@ -198,18 +191,18 @@ async def _import(call: Call[None, None]) -> dict[str, Any]:
     body: Import = parsed_body(Import, await call.read(MAX_IMPORT_BYTES))
     if body.version not in (0, VERSION):
         raise ManagementFault(400, "unsupported version")
-    path, now_s = _ledger(call.operator).path, call.operator.clock()
+    place, now_s = _ledger(call.operator).place, call.operator.clock()
 
     def take() -> tuple[int, int]:
-        with closing(open_ledger(path)) as connection:
+        with closing(open_ledger(place)) as connection:
             return take_in(connection, body.usage, now_s)
 
     try:
         added, skipped = await asyncio.to_thread(take)
     except ValueError as error:
         raise ManagementFault(400, "invalid usage", str(error)) from None
-    except (sqlite3.Error, OSError, NewerLedger) as error:
-        raise ManagementFault(503, "the usage ledger cannot be written", str(error)) from None
+    except LedgerFault as fault:
+        raise ManagementFault(503, "the usage ledger cannot be written", str(fault)) from None
     usage = await _report(call.operator, 0, whole_rows=False)
     counts = {"total_requests": usage["total_requests"], "failed_requests": usage["failure_count"]}
     return {"added": added, "skipped": skipped, **counts}

@@ -1,18 +1,18 @@
 """CLIProxyAPI's queue of usage records: each attempt is handed out once. It is a place in the ledger's journal, so that
-nothing is put together, or kept in memory, that nobody fetches.
+nothing is put together, or kept in memory, that nobody fetches. Of gateways that share a ledger each has such a place.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from sqlite3 import Connection
 
+from cliproxy.usage.connection import LedgerConnection
 from cliproxy.usage.portable import first_since, queue_records
 from cliproxy.usage.rows import Row
 
 MAX_AT_ONCE = 1_000
 
 type Reading = Callable[
-    [Callable[[Connection], list[tuple[tuple[int, int], Row]]]], Awaitable[list[tuple[tuple[int, int], Row]]]
+    [Callable[[LedgerConnection], list[tuple[tuple[int, int], Row]]]], Awaitable[list[tuple[tuple[int, int], Row]]]
 ]
 """Reads the ledger, in a thread."""
 
@@ -30,7 +30,7 @@ class UsageQueue:
     async def pop(self, reading: Reading, count: int) -> list[Row]:
         """The oldest that were not handed out."""
 
-        def read(connection: Connection) -> list[tuple[tuple[int, int], Row]]:
+        def read(connection: LedgerConnection) -> list[tuple[tuple[int, int], Row]]:
             after = self._last or (first_since(connection, self._since_s), 0)
             return queue_records(connection, after, min(count, MAX_AT_ONCE))
 

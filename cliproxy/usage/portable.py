@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import re
-import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,8 +17,10 @@ from typing import Any, NamedTuple
 
 from cliproxy.credentials.timestamps import seconds_of
 from cliproxy.secrets import mask
-from cliproxy.usage.ledger import write_rows
+from cliproxy.usage.connection import LedgerConnection
+from cliproxy.usage.queries import journal
 from cliproxy.usage.rows import Row
+from cliproxy.usage.writing import write_rows
 
 VERSION = 1
 NO_KEY = "no-key"
@@ -27,8 +28,12 @@ NO_KEY = "no-key"
 UNKNOWN = "unknown"
 AT_ONCE = 500
 """Rows of one transaction, so that the writing thread is not kept waiting."""
+_ALL = 2**62
 
-_TOTAL = "fresh_tokens + cache_read_tokens + cache_write_tokens + output_tokens"
+_SUMS = (
+    "CAST(SUM(exchanges) AS BIGINT) AS exchanges, CAST(SUM(failures) AS BIGINT) AS failures, "
+    "CAST(SUM(fresh_tokens + cache_read_tokens + cache_write_tokens + output_tokens) AS BIGINT) AS tokens"
+)
 _TEXT = (
     "client_key", "client_format", "upstream_format", "operation", "model_asked", "model", "provider", "credential",
     "effort", "error", "dropped",
@@ -56,42 +61,40 @@ class Imported(NamedTuple):
     """There already."""
 
 
-def report(connection: sqlite3.Connection, index_of: IndexOf, *, details: int, whole_rows: bool) -> dict[str, Any]:
-    """The `usage` object: all sums of the ledger, and the newest exchanges one by one. details: how many at most.
-    whole_rows: with the ledger's rows in them. Raises sqlite3.Error."""
+def report(connection: LedgerConnection, index_of: IndexOf, *, details: int | None, whole_rows: bool) -> dict[str, Any]:
+    """The `usage` object: all sums of the ledger, and the newest exchanges one by one. details: how many at most; None:
+    all. whole_rows: with the ledger's rows in them. Raises LedgerFault."""
     apis: defaultdict[str, dict[str, Any]] = defaultdict(lambda: {"total_requests": 0, "total_tokens": 0, "models": {}})
     total = {"total_requests": 0, "success_count": 0, "failure_count": 0, "total_tokens": 0}
-    sums = connection.execute(
-        f"SELECT client_key, model, SUM(exchanges), SUM(failures), SUM({_TOTAL}) FROM usage_hour GROUP BY 1, 2"  # noqa: S608 - names of our own
-    )
-    for client_key, model, exchanges, failures, tokens in sums:
-        api = apis[client_key or NO_KEY]
-        api["models"][model or UNKNOWN] = {"total_requests": exchanges, "total_tokens": tokens, "details": []}
+    for sums in connection.rows(f"SELECT client_key, model, {_SUMS} FROM usage_hour GROUP BY 1, 2"):  # noqa: S608 - names of our own
+        exchanges, failures, tokens = sums["exchanges"], sums["failures"], sums["tokens"]
+        api = apis[sums["client_key"] or NO_KEY]
+        entry = {"total_requests": exchanges, "total_tokens": tokens, "details": []}
+        api["models"][sums["model"] or UNKNOWN] = entry
         for counted in (api, total):
             counted["total_requests"] += exchanges
             counted["total_tokens"] += tokens
         total["success_count"] += exchanges - failures
         total["failure_count"] += failures
-    for row in connection.execute("SELECT * FROM exchange ORDER BY seq DESC LIMIT ?", (details,)):
+    for row in journal(connection, limit=_ALL if details is None else details):
         models = apis[row["client_key"] or NO_KEY]["models"]
         empty = {"total_requests": 0, "total_tokens": 0, "details": []}
         entry = models.setdefault(row["model"] or UNKNOWN, empty)
-        entry["details"].append(_detail(dict(row), index_of, whole_row=whole_rows))
+        entry["details"].append(_detail(row, index_of, whole_row=whole_rows))
     return {**total, "apis": dict(apis), **_by_time(connection)}
 
 
-def _by_time(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
+def _by_time(connection: LedgerConnection) -> dict[str, dict[str, int]]:
     """Requests and tokens by day, and by the hour of the day, in this machine's time zone."""
     found: dict[str, defaultdict[str, int]] = {
         f"{what}_by_{unit}": defaultdict(int) for what in ("requests", "tokens") for unit in ("day", "hour")
     }
-    rows = connection.execute(f"SELECT hour_s, SUM(exchanges), SUM({_TOTAL}) FROM usage_hour GROUP BY 1")  # noqa: S608 - names of our own
-    for hour_s, exchanges, tokens in rows:
-        moment = time.localtime(hour_s)
+    for sums in connection.rows(f"SELECT hour_s, {_SUMS} FROM usage_hour GROUP BY 1"):  # noqa: S608 - names of our own
+        moment = time.localtime(sums["hour_s"])
         for unit, form in (("day", "%Y-%m-%d"), ("hour", "%H")):
             key = time.strftime(form, moment)
-            found[f"requests_by_{unit}"][key] += exchanges
-            found[f"tokens_by_{unit}"][key] += tokens
+            found[f"requests_by_{unit}"][key] += sums["exchanges"]
+            found[f"tokens_by_{unit}"][key] += sums["tokens"]
     return {name: dict(sorted(counts.items())) for name, counts in found.items()}
 
 
@@ -130,26 +133,27 @@ def is_failure(row: Mapping[str, Any]) -> bool:
 
 
 def queue_records(
-    connection: sqlite3.Connection, after: tuple[int, int], count: int
+    connection: LedgerConnection, after: tuple[int, int], count: int
 ) -> list[tuple[tuple[int, int], Row]]:
     """The next attempts after one, oldest first, each with its place and what is known of its exchange. Raises
-    sqlite3.Error."""
-    rows = connection.execute(
+    LedgerFault."""
+    rows = connection.rows(
         "SELECT attempt.*, seq, id, client_key, client_format, operation, model_asked, effort "
         "FROM attempt JOIN exchange ON seq = exchange_seq "
         "WHERE exchange_seq >= :seq AND (exchange_seq, number) > (:seq, :number) "
         "ORDER BY exchange_seq, number LIMIT :count",
         {"seq": after[0], "number": after[1], "count": count},
     )
-    return [((row["seq"], row["number"]), _record(dict(row))) for row in rows]
+    return [((row["seq"], row["number"]), _record(row)) for row in rows]
 
 
-def first_since(connection: sqlite3.Connection, moment_s: float) -> int:
+def first_since(connection: LedgerConnection, moment_s: float) -> int:
     """The number of the first exchange that began at a moment or later; beyond all, where there is none."""
-    row = connection.execute("SELECT MIN(seq) FROM exchange WHERE started_s >= ?", (moment_s,)).fetchone()
-    if row[0] is not None:
-        return row[0]
-    return (connection.execute("SELECT MAX(seq) FROM exchange").fetchone()[0] or 0) + 1
+    (first,) = connection.rows("SELECT MIN(seq) AS seq FROM exchange WHERE started_s >= ?", [moment_s])
+    if first["seq"] is not None:
+        return first["seq"]
+    (last,) = connection.rows("SELECT COALESCE(MAX(seq), 0) AS seq FROM exchange")
+    return last["seq"] + 1
 
 
 def _record(row: Row) -> Row:
@@ -176,8 +180,8 @@ def _record(row: Row) -> Row:
 # ---------------------------------------------------------------- taking in
 
 
-def take_in(connection: sqlite3.Connection, usage: Mapping[str, Any], now_s: float) -> Imported:
-    """Add the details of a `usage` object to the ledger. Raises sqlite3.Error, ValueError for what is no such object.
+def take_in(connection: LedgerConnection, usage: Mapping[str, Any], now_s: float) -> Imported:
+    """Add the details of a `usage` object to the ledger. Raises LedgerFault, ValueError for what is no such object.
 
     What the journal still holds is recognised and skipped. now_s: for entries without a time.
     """

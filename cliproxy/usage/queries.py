@@ -1,9 +1,10 @@
 """What the ledger can be asked: each question is answered from the sums by the hour, or an index of the journal."""
 
-import sqlite3
+import math
 from collections import defaultdict
 from typing import Literal
 
+from cliproxy.usage.connection import LedgerConnection
 from cliproxy.usage.rows import Row
 from cliproxy.usage.sums import hour_of, seconds_of
 
@@ -25,11 +26,15 @@ SUMMED = (
     "exchanges", "failures", "retries", "failovers", "fresh_tokens", "cache_read_tokens", "cache_write_tokens",
     "output_tokens", "reasoning_tokens", "cost_usd", "unpriced",
 )  # fmt: skip
+_SUMS = ", ".join(
+    f"SUM({name}) AS {name}" if name == "cost_usd" else f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in SUMMED
+)
+_WITHIN = "hour_s >= :since_s AND hour_s < :until_s"
 QUANTILES = (0.5, 0.9, 0.99)
 
 
 def totals(
-    connection: sqlite3.Connection,
+    connection: LedgerConnection,
     since_s: float,
     until_s: float,
     by: By,
@@ -43,31 +48,28 @@ def totals(
     over: one row a group and period of time, with a column for each. offset_s: the time zone's, seconds east of UTC;
     days begin at its midnight. `cost_usd` leaves out what has no known price, of which `unpriced` counts the exchanges.
     """
-    sums = ", ".join(f"SUM({name}) AS {name}" for name in SUMMED)
     groups = ", ".join(f'{_GROUPS[name]} AS "{name}"' for name in (over, by) if name)
     places = "1, 2" if over else "1"
     order = places if over or by in ("hour", "day") else "cost_usd DESC, exchanges DESC, 1"
-    rows = connection.execute(
-        f"SELECT {groups}, {sums} FROM usage_hour "  # noqa: S608 - names of our own
-        f"WHERE hour_s >= :since_s AND hour_s < :until_s GROUP BY {places} ORDER BY {order}",
-        {"since_s": hour_of(since_s), "until_s": until_s, "offset_s": offset_s},
+    return connection.rows(
+        f"SELECT {groups}, {_SUMS} FROM usage_hour WHERE {_WITHIN} GROUP BY {places} ORDER BY {order}",  # noqa: S608 - names of our own
+        _span(since_s, until_s, offset_s),
     )
-    return [dict(row) for row in rows]
 
 
 def latencies(
-    connection: sqlite3.Connection, since_s: float, until_s: float, by: PaceBy, *, offset_s: int = 0
+    connection: LedgerConnection, since_s: float, until_s: float, by: PaceBy, *, offset_s: int = 0
 ) -> list[Row]:
     """Percentiles of the time to the first byte and to the end, seconds, 10 % off at most: `total_p50`,
     `first_byte_p99` …, one row a group, in the order of their names or times. offset_s: as for `totals`."""
-    rows = connection.execute(
-        f"SELECT {_GROUPS[by]}, kind, bucket, SUM(exchanges) FROM latency_hour "  # noqa: S608 - names of our own
-        "WHERE hour_s >= :since_s AND hour_s < :until_s GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-        {"since_s": hour_of(since_s), "until_s": until_s, "offset_s": offset_s},
+    rows = connection.rows(
+        f'SELECT {_GROUPS[by]} AS "{by}", kind, bucket, CAST(SUM(exchanges) AS BIGINT) AS exchanges '  # noqa: S608 - names of our own
+        f"FROM latency_hour WHERE {_WITHIN} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        _span(since_s, until_s, offset_s),
     )
     histograms: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
-    for group, kind, bucket, count in rows:
-        histograms[group][kind].append((bucket, count))
+    for row in rows:
+        histograms[row[by]][row["kind"]].append((row["bucket"], row["exchanges"]))
     return [
         {by: group}
         | {f"{kind}_p{round(q * 100)}": _quantile(counts, q) for kind, counts in kinds.items() for q in QUANTILES}
@@ -75,8 +77,12 @@ def latencies(
     ]
 
 
+def _span(since_s: float, until_s: float, offset_s: int) -> dict[str, int]:
+    return {"since_s": hour_of(since_s), "until_s": math.ceil(until_s), "offset_s": offset_s}
+
+
 def journal(
-    connection: sqlite3.Connection, *, limit: int = 100, before_seq: int | None = None, **equal: str
+    connection: LedgerConnection, *, limit: int = 100, before_seq: int | None = None, **equal: str
 ) -> list[Row]:
     """The newest exchanges, newest first. before_seq: go on after a page. equal: columns and the values they must have;
     Raises ValueError for a column that cannot be asked for."""
@@ -86,27 +92,26 @@ def journal(
     if before_seq is not None:
         conditions.append("seq < :before_seq")
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    rows = connection.execute(
+    return connection.rows(
         f"SELECT * FROM exchange {where}ORDER BY seq DESC LIMIT :limit",  # noqa: S608 - names of our own
         {**equal, "before_seq": before_seq, "limit": limit},
     )
-    return [dict(row) for row in rows]
 
 
-def attempts(connection: sqlite3.Connection, exchange_id: str) -> list[Row]:
+def attempts(connection: LedgerConnection, exchange_id: str) -> list[Row]:
     """The attempts of one exchange, in order."""
-    rows = connection.execute(
-        "SELECT attempt.* FROM attempt JOIN exchange ON seq = exchange_seq WHERE id = ? ORDER BY number", (exchange_id,)
+    return connection.rows(
+        "SELECT attempt.* FROM attempt JOIN exchange ON seq = exchange_seq WHERE id = ? ORDER BY number", [exchange_id]
     )
-    return [dict(row) for row in rows]
 
 
-def spent_usd(connection: sqlite3.Connection, client_key: str, since_s: float) -> float:
+def spent_usd(connection: LedgerConnection, client_key: str, since_s: float) -> float:
     """What a client key has cost since the start of an hour."""
-    (cost,) = connection.execute(
-        "SELECT SUM(cost_usd) FROM usage_hour WHERE hour_s >= ? AND client_key = ?", (hour_of(since_s), client_key)
-    ).fetchone()
-    return cost or 0.0
+    (spent,) = connection.rows(
+        "SELECT SUM(cost_usd) AS cost_usd FROM usage_hour WHERE hour_s >= ? AND client_key = ?",
+        [hour_of(since_s), client_key],
+    )
+    return spent["cost_usd"] or 0.0
 
 
 def _quantile(counts: list[tuple[int, int]], quantile: float) -> float:

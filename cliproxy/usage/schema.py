@@ -5,7 +5,7 @@ written in the same transaction and kept: what a dashboard asks costs as much as
 Times are UTC epoch seconds, prices US dollars; a price that nobody knows is NULL.
 """
 
-import sqlite3
+from cliproxy.usage.connection import LedgerConnection, LedgerFault
 
 _FIRST = """
 CREATE TABLE exchange (
@@ -84,22 +84,25 @@ CREATE TABLE latency_hour (
     bucket INTEGER NOT NULL,
     exchanges INTEGER NOT NULL,
     PRIMARY KEY (hour_s, provider, model, kind, bucket)
-) WITHOUT ROWID;
+) WITHOUT ROWID
 """
 
 MIGRATIONS = (_FIRST,)
-"""The n-th leads from version n to n + 1; an empty file has version 0."""
+"""The n-th leads from version n to n + 1; an empty ledger has version 0. `postgres` translates them."""
 
 
-class NewerLedger(Exception):
-    """The file was written by a later release of this program."""
+class NewerLedger(LedgerFault):
+    """It was written by a later release of this program."""
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a file's tables up to date, one version a transaction. Raises NewerLedger, sqlite3.Error."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
-        raise NewerLedger(f"it has version {version}, and this release knows up to {len(MIGRATIONS)}")
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        # executescript commits what was open before; the script brings its own transaction.
-        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+def migrate(connection: LedgerConnection) -> None:
+    """Bring a ledger's tables up to date, all or nothing. Raises NewerLedger, LedgerFault."""
+    if connection.version() == len(MIGRATIONS):
+        return
+    with connection.writing():
+        # Of two that begin at once, the other one may have been faster.
+        version = connection.version()
+        if version > len(MIGRATIONS):
+            raise NewerLedger(f"it has version {version}, and this release knows up to {len(MIGRATIONS)}")
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            connection.define(script, number)

@@ -10,6 +10,7 @@ import pytest
 
 from cliproxy.cli.__main__ import app
 from cliproxy.config.schema import UsageLedger
+from cliproxy.database import Database
 from cliproxy.usage.ledger import Ledger
 from cliproxy.usage.queries import SUMMED
 from tests.usage.exchanges import attempt, exchange
@@ -64,5 +65,15 @@ def test_a_spreadsheet_of_nothing_has_the_same_columns(config: str, capsys: pyte
 
 def test_a_damaged_ledger_is_told(config: str, tmp_path: Path) -> None:
     (tmp_path / "usage.db").write_bytes(b"rubbish" * 100)
-    with pytest.raises(SystemExit, match="cannot be read"):
+    with pytest.raises(SystemExit, match=r"usage.db cannot be read: file is not a database"):
         run("usage", "--config", config)
+
+
+def test_a_database_that_is_away_is_told_without_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(f"postgresql://me:test-password@/gateways?host={tmp_path}")
+    monkeypatch.setattr("cliproxy.cli.usage.place_of", lambda settings: database)
+    (tmp_path / "config.yaml").write_text("{}", "utf-8")
+    with pytest.raises(SystemExit) as told:
+        run("usage", "--config", str(tmp_path / "config.yaml"))
+    expected = "the usage ledger in PostgreSQL's schema public cannot be read: PostgreSQL: OperationalError"
+    assert str(told.value) == expected

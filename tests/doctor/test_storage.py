@@ -9,7 +9,7 @@ import yaml
 from cliproxy.config.loading import parse_config
 from cliproxy.doctor.finding import Finding
 from cliproxy.doctor.storage import storage
-from cliproxy.usage.ledger import open_ledger
+from cliproxy.usage.place import open_ledger
 from cliproxy.usage.schema import MIGRATIONS
 
 
@@ -72,10 +72,17 @@ def test_a_ledger_is_looked_into(tmp_path: Path) -> None:
     assert looked(tmp_path)[-1].level == "error"
 
 
+def test_a_ledger_in_a_database_that_is_away_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSTORE_DSN", f"postgresql://me:test-password@/gateways?host={tmp_path}")
+    text = "the usage ledger in PostgreSQL's schema public cannot be used: PostgreSQL: OperationalError"
+    assert looked(tmp_path, usage={})[-1] == Finding("storage", "error", text)
+    assert looked(tmp_path, usage={}, usage_statistics_enabled=False)[-1].level == "ok"
+
+
 def test_a_ledger_of_a_later_release_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "usage" / "usage.db"
     connection = open_ledger(path)
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.run(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     connection.close()
     expected = Finding("storage", "error", f"the usage ledger {path} was written by a later release")
     assert looked(tmp_path)[-1] == expected

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from cliproxy.usage.ledger import open_ledger, write_rows
+from cliproxy.database import Database
+from cliproxy.usage.place import open_ledger
 from cliproxy.usage.rows import rows_of
+from cliproxy.usage.writing import write_rows
 from tests.management.conftest import At
 from tests.management.desk import Desk, desk_of
 from tests.usage.exchanges import attempt, exchange
@@ -151,6 +153,15 @@ async def test_a_ledger_that_cannot_be_read_is_told(desk: Desk) -> None:
     (desk.folder / "usage.db").write_bytes(b"no database, but long enough to be looked at" * 50)
     reply = await desk.ask("GET", "/usage")
     assert (reply.status, reply.json["error"]) == (503, "the usage ledger cannot be read")
+
+
+async def test_a_database_that_is_away_is_told_without_its_password(desk: Desk, tmp_path: Path) -> None:
+    assert desk.ledger
+    desk.ledger.place = Database(f"postgresql://me:test-password@/gateways?host={tmp_path}")
+    for method, path, value in (("GET", "/usage", None), ("POST", "/usage/import", {"usage": {"apis": {}}})):
+        reply = await desk.ask(method, path, value)
+        assert reply.status == 503
+        assert reply.json["message"] == "PostgreSQL: OperationalError"
 
 
 async def test_without_a_ledger_there_is_no_usage(desk_with: At) -> None:

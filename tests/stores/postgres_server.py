@@ -42,7 +42,13 @@ class PostgresServer:
     async def start(self) -> None:
         postgres = program("postgres")
         assert postgres
-        settings = {"listen_addresses": "", "unix_socket_directories": str(self.folder), "fsync": "off"}
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.folder),
+            "fsync": "off",
+            # Errors of statements are what tests are about: a log that nobody reads would fill its pipe.
+            "log_min_messages": "log",
+        }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._process = await asyncio.create_subprocess_exec(
             postgres, "-D", str(self.folder / "data"), *options,

@@ -1,39 +1,34 @@
 """CLIProxyAPI's usage document of the ledger, there and back, and what another program's says."""
 
 import json
-import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cliproxy.usage.ledger import open_ledger, write_rows
+from cliproxy.usage.connection import LedgerConnection
+from cliproxy.usage.place import open_ledger
 from cliproxy.usage.portable import AT_ONCE, first_since, queue_records, report, take_in
 from cliproxy.usage.queries import journal, totals
 from cliproxy.usage.rows import rows_of
+from cliproxy.usage.writing import write_rows
 from tests.usage.exchanges import NOON_S, attempt, exchange
+from tests.usage.plans import is_searched, plans, reads_whole_journal
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(open_ledger(tmp_path / "usage.db")) as connection:
-        connection.row_factory = sqlite3.Row
-        yield connection
-
-
-def book(ledger: sqlite3.Connection, *exchanges: Any) -> None:
+def book(ledger: LedgerConnection, *exchanges: Any) -> None:
     write_rows(ledger, [rows_of(one) for one in exchanges])
 
 
-def told(ledger: sqlite3.Connection, *, whole_rows: bool = False, details: int = -1) -> dict[str, Any]:
+def told(ledger: LedgerConnection, *, whole_rows: bool = False, details: int | None = None) -> dict[str, Any]:
     return report(ledger, lambda label: f"index of {label}", details=details, whole_rows=whole_rows)
 
 
-def test_the_document_has_the_shape_that_clients_read(ledger: sqlite3.Connection) -> None:
+def test_the_document_has_the_shape_that_clients_read(ledger: LedgerConnection) -> None:
     book(ledger, exchange(), exchange(client_key=""), exchange(attempt(status=500, error="no"), status=502, error="no"))
     usage = told(ledger)
     assert (usage["total_requests"], usage["success_count"], usage["failure_count"]) == (3, 2, 1)
@@ -54,7 +49,7 @@ def test_the_document_has_the_shape_that_clients_read(ledger: sqlite3.Connection
     json.dumps(usage)
 
 
-def test_details_are_the_newest_and_sums_are_of_all(ledger: sqlite3.Connection) -> None:
+def test_details_are_the_newest_and_sums_are_of_all(ledger: LedgerConnection) -> None:
     book(ledger, *(exchange(started_s=NOON_S + number) for number in range(5)))
     usage = told(ledger, details=2)
     details = usage["apis"]["me"]["models"]["claude-sonnet-4-5"]["details"]
@@ -62,7 +57,7 @@ def test_details_are_the_newest_and_sums_are_of_all(ledger: sqlite3.Connection) 
     assert usage["total_requests"] == 5
 
 
-def test_what_is_exported_is_imported_without_loss_and_once(ledger: sqlite3.Connection, tmp_path: Path) -> None:
+def test_what_is_exported_is_imported_without_loss_and_once(ledger: LedgerConnection, tmp_path: Path) -> None:
     book(
         ledger,
         exchange(dropped=["thinking"]),
@@ -71,11 +66,10 @@ def test_what_is_exported_is_imported_without_loss_and_once(ledger: sqlite3.Conn
     )
     usage = json.loads(json.dumps(told(ledger, whole_rows=True)))
     with closing(open_ledger(tmp_path / "other.db")) as other:
-        other.row_factory = sqlite3.Row
         assert take_in(other, usage, 0.0) == (3, 0)
         assert take_in(other, usage, 0.0) == (0, 3)
 
-        def rows(connection: sqlite3.Connection) -> Any:
+        def rows(connection: LedgerConnection) -> Any:
             return sorted(({**row, "seq": 0} for row in journal(connection)), key=lambda row: row["id"])
 
         assert rows(other) == rows(ledger)
@@ -83,7 +77,7 @@ def test_what_is_exported_is_imported_without_loss_and_once(ledger: sqlite3.Conn
         assert {**told(other), "apis": 0} == {**told(ledger), "apis": 0}
 
 
-def test_another_programs_document_is_taken_in(ledger: sqlite3.Connection) -> None:
+def test_another_programs_document_is_taken_in(ledger: LedgerConnection) -> None:
     detail = {
         "timestamp": "2026-01-02T03:04:05.678+08:00", "latency_ms": 1500, "source": "me@example.com", "auth_index": "3",
         "tokens": {"input_tokens": 100, "output_tokens": 20, "reasoning_tokens": 5, "cached_tokens": 40, "total_tokens": 120},
@@ -110,15 +104,16 @@ def test_another_programs_document_is_taken_in(ledger: sqlite3.Connection) -> No
         {"apis": {"a": {"models": {"m": {"details": [1]}}}}}, {"apis": {"a": {"models": {"m": {"details": [{"row": {}}]}}}}},
     ],
 )  # fmt: skip
-def test_what_is_no_usage_is_refused_whole(ledger: sqlite3.Connection, usage: Any) -> None:
+def test_what_is_no_usage_is_refused_whole(ledger: LedgerConnection, usage: Any) -> None:
     with pytest.raises(ValueError, match=r"apis|row"):
         take_in(ledger, usage, 0.0)
     assert journal(ledger) == []
 
 
+_TEXT = st.text(st.characters(exclude_categories=()), max_size=5)
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | _TEXT,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_TEXT, inner, max_size=2),
     max_leaves=4,
 )
 _DETAIL = st.fixed_dictionaries(
@@ -133,17 +128,15 @@ _DETAIL = st.fixed_dictionaries(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(details=st.lists(_DETAIL, max_size=4))
-def test_whatever_is_taken_in_can_be_told(tmp_path: Path, details: list[dict[str, Any]]) -> None:
+def test_whatever_is_taken_in_can_be_told(ledger: LedgerConnection, details: list[dict[str, Any]]) -> None:
     """Any details are refused with a ValueError, or the ledger can be read as before."""
-    with closing(open_ledger(tmp_path / "any.db")) as ledger:
-        ledger.row_factory = sqlite3.Row
-        ledger.execute("DELETE FROM exchange")
-        try:
-            added, skipped = take_in(ledger, {"apis": {"a": {"models": {"m": {"details": details}}}}}, NOON_S)
-        except ValueError:
-            return
-        assert added + skipped == len(details)
-        json.dumps(told(ledger, whole_rows=True), allow_nan=False)
+    ledger.run("DELETE FROM exchange")
+    try:
+        added, skipped = take_in(ledger, {"apis": {"a": {"models": {"m": {"details": details}}}}}, NOON_S)
+    except ValueError:
+        return
+    assert added + skipped == len(details)
+    json.dumps(told(ledger, whole_rows=True), allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -151,22 +144,21 @@ def test_whatever_is_taken_in_can_be_told(tmp_path: Path, details: list[dict[str
     [("laptop", True), ("me@example.com", True), ("POST /v1/chat/completions", True), ("no-key", True),
      ("sk-t…#abc123 and more", True), ("sk-test-client-key-1", False), ("AIzaSyTestTestTestTest", False)],
 )  # fmt: skip
-def test_keys_of_another_program_are_masked(ledger: sqlite3.Connection, name: str, is_shown: bool) -> None:
+def test_keys_of_another_program_are_masked(ledger: LedgerConnection, name: str, is_shown: bool) -> None:
     """There, keys are called by the keys themselves."""
     take_in(ledger, {"apis": {name: {"models": {"m": {"details": [{"source": name}]}}}}}, NOON_S)
     (row,) = journal(ledger)
     assert (name in (row["client_key"] or "no-key"), name in row["credential"]) == (is_shown, is_shown)
 
 
-def test_many_rows_are_written_in_several_transactions(ledger: sqlite3.Connection) -> None:
+def test_many_rows_are_written_in_several_transactions(ledger: LedgerConnection) -> None:
     details = [{"timestamp": NOON_S + number, "tokens": {}} for number in range(AT_ONCE * 2 + 1)]
-    seen: list[str] = []
-    ledger.set_trace_callback(lambda text: seen.append(text) if text == "COMMIT" else None)
-    take_in(ledger, {"apis": {"a": {"models": {"m": {"details": details}}}}}, 0.0)
-    assert len(seen) == 3
+    with patch.object(ledger, "writing", wraps=ledger.writing) as writing:
+        take_in(ledger, {"apis": {"a": {"models": {"m": {"details": details}}}}}, 0.0)
+    assert writing.call_count == 3
 
 
-def test_records_of_the_queue_are_told_in_order_and_once(ledger: sqlite3.Connection) -> None:
+def test_records_of_the_queue_are_told_in_order_and_once(ledger: LedgerConnection) -> None:
     book(
         ledger,
         exchange(started_s=NOON_S),
@@ -184,15 +176,9 @@ def test_records_of_the_queue_are_told_in_order_and_once(ledger: sqlite3.Connect
     assert first_since(ledger, NOON_S + 100) == 3
 
 
-def test_the_queue_is_read_by_an_index(ledger: sqlite3.Connection) -> None:
-    plans: list[str] = []
-
-    def explained(text: str) -> None:
-        if text.startswith("SELECT attempt"):
-            plans.append(text)
-
-    ledger.set_trace_callback(explained)
-    queue_records(ledger, (5, 1), 10)
-    ledger.set_trace_callback(None)
-    steps = [row["detail"] for row in ledger.execute(f"EXPLAIN QUERY PLAN {plans[0]}")]
-    assert not [step for step in steps if step.startswith("SCAN attempt") or "TEMP B-TREE" in step], steps
+def test_the_queue_is_read_by_an_index(ledger: LedgerConnection) -> None:
+    ((_, plan),) = plans(ledger, lambda watched: queue_records(watched, (5, 1), 10))
+    assert is_searched(plan)
+    assert not reads_whole_journal(plan)
+    assert "TEMP B-TREE" not in plan
+    assert "Sort" not in plan

@@ -243,7 +243,7 @@ class UsageLedger(Section):
     """The table of requests, tokens and prices."""
 
     path: str = ""
-    """SQLite file. Empty = `usage.db` in the data directory of the user's account on this system."""
+    """SQLite file. Empty = the PostgreSQL that gateways share; without it, `usage.db` in the user's data directory."""
     keep_days: Count = 90
     """How long single requests are kept; sums by the hour stay. 0 = for ever."""
     max_size_mb: Count = 1024
