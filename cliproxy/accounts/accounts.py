@@ -1,10 +1,12 @@
 """All logins of the auth dir, alive: read at the start, followed while files come, change and go, and kept fresh."""
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 
 import httpx
@@ -18,11 +20,13 @@ from cliproxy.accounts.store import Lock, LoginStore
 from cliproxy.config.schema import Config
 from cliproxy.credentials.auth_dir import AuthDir
 from cliproxy.credentials.auth_file import AuthFile, AuthFileFault
+from cliproxy.credentials.linked import linked_path
 from cliproxy.credentials.record import Credential
 from cliproxy.oauth.token_endpoint import http_client
 from cliproxy.providers import VENDORS
 from cliproxy.providers.vendor import Place, Quota, Vendor
 from cliproxy.routing.registry import Registry
+from cliproxy.watching import wakes
 
 logger = logging.getLogger(__name__)
 
@@ -169,13 +173,44 @@ class Accounts:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.refresher.run())
             group.create_task(self._quotas.run(self._config.quota_refresh_interval))
+            links, following = self._links(), group.create_task(self._follow_links(changed))
             known = self.credentials()
             async for changes in self._auth_dir.changes():
                 self._follow(changes)
                 if (now := self.credentials()) != known:
                     known = now
                     changed()
+                if self._links() != links:
+                    following.cancel()
+                    links, following = self._links(), group.create_task(self._follow_links(changed))
                 logger.info("%s: %s changed, %d credentials now", self._auth_dir.path, ", ".join(changes), len(now))
+
+    def _links(self) -> frozenset[Path]:
+        """The files of vendors' tools that there are links to, and may not be there yet."""
+        return frozenset(linked_path(account.file, Path.home()) for account in self if account.file.linked)
+
+    async def _follow_links(self, changed: Callable[[], None]) -> None:
+        """Notice what the tools do to the logins that are linked to now."""
+        links = self._links()
+        if not links:
+            return
+        names = {path.name for path in links}
+        async with aclosing(wakes(*{path.parent for path in links}, concerns=names.__contains__)) as woken:
+            async for _ in woken:
+                before = self.credentials()
+                for account in self:
+                    is_outdated = account.file.linked and await asyncio.to_thread(self._is_outdated, account)
+                    if is_outdated and self._live.get(account.name) is account:
+                        self._take(account.name, AuthFile.of(account.file.document))
+                        logger.info("%s: the login that it links to has changed", self._auth_dir.path / account.name)
+                if self.credentials() != before:
+                    changed()
+
+    def _is_outdated(self, account: LiveAccount) -> bool:
+        """Whether the tool has another login now; one that it is writing is waited for."""
+        with contextlib.suppress(AuthFileFault):
+            return self._store.resolved(AuthFile.of(account.file.document)) != account.file
+        return False
 
     async def close(self) -> None:
         """Let refreshes under way end."""

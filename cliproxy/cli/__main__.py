@@ -44,7 +44,8 @@ def serve(
 
 def main() -> None:
     """Entry point of the console script."""
-    with alike_with_store(chosen()):
+    _, asked, _ = app.parse_args()
+    with alike_with_store(chosen(), asked.arguments.get("config") or shipped_config()):
         app()
 
 

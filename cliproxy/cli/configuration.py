@@ -31,21 +31,24 @@ def load(path: Path | None) -> Config:
 
 
 @contextmanager
-def alike_with_store(store: Chosen | None) -> Iterator[None]:
-    """Have what a command reads be as the store has it, and the store have what the command has changed."""
+def alike_with_store(store: Chosen | None, seed: Path) -> Iterator[None]:
+    """Have what a command reads be as the store has it, and the store have what the command has changed.
+
+    seed: the config of a store that has none yet.
+    """
     if store is None:
         yield
         return
-    _make_alike(store)
+    _make_alike(store, seed)
     try:
         yield
     finally:
-        _make_alike(store)
+        _make_alike(store, seed)
 
 
-def _make_alike(store: Chosen) -> None:
+def _make_alike(store: Chosen, seed: Path) -> None:
     try:
-        trouble = make_alike(store, shipped_config())
+        trouble = make_alike(store, seed)
     except StoreAway as away:
         print(f"the store cannot be used, and there is no copy of its config here: {away}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -25,10 +25,12 @@ from cliproxy.doctor.finding import Finding, Level, exit_code
 from cliproxy.doctor.installation import installation
 from cliproxy.doctor.listener import certificates, port
 from cliproxy.doctor.storage import storage
+from cliproxy.doctor.store import store
 from cliproxy.doctor.tools import proxies, tools
 from cliproxy.doctor.upstreams import upstreams
 from cliproxy.routing.listing import everything_listed
 from cliproxy.setup.address import gateway_url
+from cliproxy.stores.choice import chosen, placed
 
 _STYLES: dict[Level, str] = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 
@@ -40,8 +42,13 @@ async def doctor(
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="As JSON, for scripts.")] = False,
 ) -> None:
     """Look for what is wrong, and say what mends it. Exit code: 0 all is well, 1 there are warnings, 2 errors."""
-    settings, of_file = configuration(config or shipped_config())
+    shared = chosen()
+    settings, of_file = configuration(shared.here.config_path if shared else config or shipped_config())
     findings = [*installation(), *of_file]
+    if shared:
+        findings += [finding async for finding in store(shared)]
+        await shared.there.close()
+        settings = settings and placed(settings, shared)
     if settings:
         findings += await _of_config(settings, online=online)
     if config:

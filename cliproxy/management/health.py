@@ -1,7 +1,7 @@
 """Whether the gateway can serve: for load balancers without details, for its operator with them."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from starlette.responses import Response
 
@@ -10,6 +10,7 @@ from cliproxy.management.endpoint import Call, Endpoint, json_response
 from cliproxy.management.faults import ManagementFault
 from cliproxy.management.inventory import inventory, is_usable
 from cliproxy.management.operating import Operator
+from cliproxy.stores.replica import Replica
 
 
 class CredentialsCheck(TypedDict):
@@ -34,10 +35,21 @@ class ConfigCheck(TypedDict):
     detail: str
 
 
+class StoreCheck(TypedDict):
+    ok: bool
+    name: str
+    """`PostgreSQL`, `S3` or `Git`."""
+    away_since_s: float | None
+    """None: it is there."""
+    detail: str
+
+
 class Checks(TypedDict):
     credentials: CredentialsCheck
     ledger: LedgerCheck
     config: ConfigCheck
+    store: NotRequired[StoreCheck]
+    """Only where there is one."""
 
 
 class Health(TypedDict):
@@ -50,7 +62,14 @@ class Health(TypedDict):
 
 async def checks(operator: Operator) -> Checks:
     """Each with whether it is well, and why not."""
-    return {"credentials": _credentials(operator), "ledger": _ledger(operator), "config": await _config(operator)}
+    found: Checks = {
+        "credentials": _credentials(operator),
+        "ledger": _ledger(operator),
+        "config": await _config(operator),
+    }
+    if replica := operator.running.replica:
+        found["store"] = _store(replica)
+    return found
 
 
 def _credentials(operator: Operator) -> CredentialsCheck:
@@ -83,6 +102,12 @@ async def _config(operator: Operator) -> ConfigCheck:
     }
 
 
+def _store(replica: Replica) -> StoreCheck:
+    troubles = [replica.trouble] if replica.trouble else [f"{path}: {why}" for path, why in replica.unfit.items()]
+    since_s = replica.away_since_s if replica.trouble else None
+    return {"ok": not troubles, "name": replica.store_name, "away_since_s": since_s, "detail": "; ".join(troubles)}
+
+
 async def _health(call: Call[None, None]) -> Response:
     operator = call.operator
     found = await checks(operator)
@@ -98,7 +123,7 @@ async def _health(call: Call[None, None]) -> Response:
 
 
 def _is_ready(found: Checks) -> bool:
-    # A change of the config that cannot be used leaves the one before in force.
+    # A change of the config that cannot be used leaves the one before in force; of a store there is a copy.
     return found["credentials"]["ok"] and found["ledger"]["ok"]
 
 
@@ -111,6 +136,8 @@ async def ready(operator: Operator) -> Response:
         "ledger": {"ok": found["ledger"]["ok"]},
         "config": {"ok": found["config"]["ok"]},
     }
+    if store := found.get("store"):
+        told["store"] = {"ok": store["ok"]}
     return json_response({"status": "ready" if is_ready else "not ready", "checks": told}, 200 if is_ready else 503)
 
 

@@ -28,6 +28,7 @@ from cliproxy.management.usage_queue import UsageQueue
 from cliproxy.memory import Memory
 from cliproxy.oauth.login import LoginSessions
 from cliproxy.routing.registry import Registry
+from cliproxy.stores.replica import Replica
 from cliproxy.usage.ledger import Ledger
 from cliproxy.usage.rows import rows_of
 
@@ -47,6 +48,8 @@ class Running:
     """None: nothing is kept of what is used."""
     verify: ssl.SSLContext | bool = True
     """How upstreams' certificates are checked."""
+    replica: Replica | None = None
+    """Of the store that config and accounts are kept in; None: they are files of this machine alone."""
 
 
 class Operator:

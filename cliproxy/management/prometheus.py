@@ -40,6 +40,9 @@ class _State(Collector):
         if ledger := running.ledger:
             yield GaugeMetricFamily("cliproxy_ledger_waiting", "Exchanges not yet in the ledger.", ledger.waiting)
             yield CounterMetricFamily("cliproxy_ledger_lost", "Exchanges that the ledger gave up.", ledger.lost)
+        if replica := running.replica:
+            away = 1 if replica.trouble else 0
+            yield GaugeMetricFamily("cliproxy_store_away", "Whether the store of config and accounts is away.", away)
 
 
 def _gauge(name: str, text: str, labels: Sequence[str], counts: Mapping[tuple[str, ...], int]) -> Metric:

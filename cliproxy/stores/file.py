@@ -6,15 +6,18 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from cliproxy.credentials.atomic_write import write_atomically
 from cliproxy.credentials.file_lock import locked
-from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, StoreAway, is_document
+from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, StoreAway, Unfit, is_document
 from cliproxy.watching import wakes
 
 
 class FileStore:
     """See `Store`. Shares its locks with the auth dir, so that a login that is being renewed is let alone."""
+
+    name: ClassVar[str] = "files"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -25,21 +28,38 @@ class FileStore:
         return await asyncio.to_thread(self._versions)
 
     def _versions(self) -> Mapping[str, str]:
-        paths = [CONFIG, *(AUTHS + name for name in _names(self.auth_dir))]
-        found = {path: self._read(path) for path in paths if is_document(path)}
-        return {path: document.version for path, document in found.items() if document}
+        paths = [CONFIG, *(AUTHS + name for name in self._names())]
+        found = ((path, self.version(path)) for path in paths if is_document(path))
+        return {path: version for path, version in found if version}
 
-    async def read(self, path: str) -> Document | None:
+    def version(self, path: str) -> str | None:
+        """Of a document; None: there is none. Blocks."""
+        try:
+            return document.version if (document := self._read(path)) else None
+        except Unfit:
+            # It is there; whoever reads it is told.
+            return "unreadable"
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(entry.name for entry in self.auth_dir.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            # That none can be seen does not mean that there is none: they would be removed from the store.
+            raise StoreAway(f"{self.auth_dir} cannot be read: {error.strerror}") from None
+
+    async def read(self, path: str, version: str | None = None) -> Document | None:
         return await asyncio.to_thread(self._read, path)
 
     def _read(self, path: str) -> Document | None:
         try:
             content = (self.folder / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
-            raise StoreAway(f"{self.folder / path} cannot be read: {error.strerror}") from None
-        return Document(content, hashlib.sha256(content).hexdigest())
+            raise Unfit(f"{self.folder / path} cannot be read: {error.strerror}") from None
+        return Document(content, version_of(content))
 
     async def write(self, path: str, content: bytes, expected: str | None) -> str:
         async with self.lock(path):
@@ -50,8 +70,8 @@ class FileStore:
         try:
             write_atomically(self.folder / path, content)
         except OSError as error:
-            raise StoreAway(f"{self.folder / path} cannot be written: {error.strerror}") from None
-        return hashlib.sha256(content).hexdigest()
+            raise Unfit(f"{self.folder / path} cannot be written: {error.strerror}") from None
+        return version_of(content)
 
     async def remove(self, path: str, expected: str) -> None:
         async with self.lock(path):
@@ -62,7 +82,7 @@ class FileStore:
         try:
             (self.folder / path).unlink()
         except OSError as error:
-            raise StoreAway(f"{self.folder / path} cannot be removed: {error.strerror}") from None
+            raise Unfit(f"{self.folder / path} cannot be removed: {error.strerror}") from None
 
     def _expect(self, path: str, expected: str | None) -> None:
         found = self._read(path)
@@ -76,12 +96,12 @@ class FileStore:
             try:
                 await held.enter_async_context(locked(file))
             except OSError as error:
-                raise StoreAway(f"{file} cannot be locked: {error.strerror}") from None
+                raise Unfit(f"{file} cannot be locked: {error.strerror}") from None
             yield
 
     async def changes(self) -> AsyncGenerator[None]:
         folders = (self.config_path.parent, self.auth_dir)
-        async with aclosing(wakes(*folders)) as woken:
+        async with aclosing(wakes(*folders, concerns=lambda name: not name.startswith("."))) as woken:
             async for _ in woken:
                 # What is watched is noticed sooner if it is there.
                 with contextlib.suppress(OSError):
@@ -93,8 +113,6 @@ class FileStore:
         """There is nothing to let go of."""
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in folder.iterdir())
-    except OSError:
-        return []
+def version_of(content: bytes) -> str:
+    """The version of a file with a content."""
+    return hashlib.sha256(content).hexdigest()

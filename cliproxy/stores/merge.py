@@ -24,10 +24,10 @@ def merged(base: bytes | None, ours: bytes, theirs: bytes) -> bytes:
     """The document that both become. base: what both began with, None: unknown."""
     if ours == theirs:
         return theirs
-    try:
-        our_file, their_file = AuthFile.parse(ours), AuthFile.parse(theirs)
-    except AuthFileFault:
-        return theirs
+    our_file, their_file = _parsed(ours), _parsed(theirs)
+    if our_file is None or their_file is None:
+        # Nothing that can be used is given up for something that cannot.
+        return ours if our_file else theirs
     began = _document(base)
     newer = our_file if _renewed_s(our_file) > _renewed_s(their_file) else their_file
     fields: dict[str, Any] = {}
@@ -45,6 +45,13 @@ def merged(base: bytes | None, ours: bytes, theirs: bytes) -> bytes:
 
 def _renewed_s(file: AuthFile) -> tuple[float, float]:
     return file.last_refresh_s or 0.0, file.expires_at_s or 0.0
+
+
+def _parsed(content: bytes) -> AuthFile | None:
+    try:
+        return AuthFile.parse(content)
+    except AuthFileFault:
+        return None
 
 
 def _document(content: bytes | None) -> Mapping[str, Any]:

@@ -2,24 +2,32 @@
 
 Other gateways are told of changes by NOTIFY, which triggers send whoever the writer is. Locks are advisory ones of a
 connection, so that they end with it.
+
+A server that says nothing, or a network that has swallowed it, is given up soon: see `_answering`.
 """
 
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import ClassVar
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
+from psycopg.errors import DataError, LockNotAvailable
 
 from cliproxy.database import Database
 from cliproxy.postgres import composed, connected, lock_number, trouble
-from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, StoreAway
+from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, StoreAway, Unfit, is_document
 
 _CHANNEL = "cliproxy_documents"
 _LISTENED_FOR_S = 30.0
 """A connection that hears nothing for so long is asked whether it still is one."""
+_ANSWERED_WITHIN_S = 5.0
+"""What is asked here takes milliseconds. Whoever waits for it may hold up a refresh."""
+_LOCK_AWAITED_FOR = "2s"
+"""How long the server is silent while another one has a lock; then it is asked for it once more, as often as needed."""
 
 _TABLES = """
 CREATE SCHEMA IF NOT EXISTS {schema};
@@ -36,6 +44,10 @@ CREATE OR REPLACE TRIGGER cliproxy_tell AFTER INSERT OR UPDATE OR DELETE ON {sch
 CREATE OR REPLACE TRIGGER cliproxy_tell AFTER INSERT OR UPDATE OR DELETE ON {schema}.auth_store
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.cliproxy_tell();
 """
+_TRIGGERS = """
+SELECT tgrelid FROM pg_trigger WHERE tgname = 'cliproxy_tell'
+    AND tgrelid IN (to_regclass(%s || '.config_store'), to_regclass(%s || '.auth_store'))"""
+"""One for each table, where all is there: making it locks the tables, and not everyone may."""
 _CONFIG_ID = "config"
 
 _SELECT = "SELECT content::text FROM {schema}.{table} WHERE id = %s"
@@ -50,6 +62,8 @@ _DELETE = "DELETE FROM {schema}.{table} WHERE id = %s"
 class PostgresStore:
     """See `Store`."""
 
+    name: ClassVar[str] = "PostgreSQL"
+
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: AsyncConnection | None = None
@@ -60,9 +74,10 @@ class PostgresStore:
             configs = await self._rows(connection, "SELECT id, md5(content) FROM {schema}.config_store")
             auths = await self._rows(connection, "SELECT id, md5(content::text) FROM {schema}.auth_store")
         found = [(CONFIG, version) for id, version in configs if id == _CONFIG_ID]
-        return dict([*found, *((AUTHS + id, version) for id, version in auths)])
+        found += [(AUTHS + id, version) for id, version in auths]
+        return {path: version for path, version in found if is_document(path)}
 
-    async def read(self, path: str) -> Document | None:
+    async def read(self, path: str, version: str | None = None) -> Document | None:
         async with self._connected() as connection:
             return await self._read(connection, path)
 
@@ -77,16 +92,20 @@ class PostgresStore:
 
     async def write(self, path: str, content: bytes, expected: str | None) -> str:
         table, id = _place(path)
-        async with self._connected() as connection, connection.transaction():
-            await self._expect(connection, path, expected)
-            text = content.decode()
-            if expected is None:
-                rows = await self._rows(connection, _INSERT, id, text, table=table)
-            else:
-                rows = await self._rows(connection, _UPDATE, text, id, table=table)
-            if not rows:
-                raise Conflict(path)
-            return rows[0][0]
+        async with self._connected() as connection:
+            try:
+                text = content.decode()
+                async with connection.transaction():
+                    await self._expect(connection, path, expected)
+                    if expected is None:
+                        rows = await self._rows(connection, _INSERT, id, text, table=table)
+                    else:
+                        rows = await self._rows(connection, _UPDATE, text, id, table=table)
+            except (UnicodeDecodeError, DataError):
+                raise Unfit("PostgreSQL cannot hold what is in it") from None
+        if not rows:
+            raise Conflict(path)
+        return rows[0][0]
 
     async def remove(self, path: str, expected: str) -> None:
         table, id = _place(path)
@@ -104,10 +123,10 @@ class PostgresStore:
         # A connection of its own: it waits in the database while others work, and its end frees the lock.
         connection = await self._connect()
         try:
-            with _away():
-                await connection.execute(
-                    "SELECT pg_advisory_lock(%s)", (lock_number(f"{self._database.schema}/{path}"),)
-                )
+            async with _answering():
+                await connection.execute(f"SET lock_timeout = '{_LOCK_AWAITED_FOR}'")
+            while not await _taken(connection, lock_number(f"{self._database.schema}/{path}")):
+                pass
             yield
         finally:
             await connection.close()
@@ -115,18 +134,22 @@ class PostgresStore:
     async def changes(self) -> AsyncGenerator[None]:
         connection = await self._connect()
         try:
-            with _away():
+            async with _answering():
                 await connection.execute(f"LISTEN {_CHANNEL}")
             yield
             while True:
-                with _away():
-                    heard = [told async for told in connection.notifies(timeout=_LISTENED_FOR_S, stop_after=1)]
-                    if not heard:
-                        await connection.execute("SELECT 1")
-                if any(told.payload == self._database.schema for told in heard):
+                if await self._is_told(connection):
                     yield
         finally:
             await connection.close()
+
+    async def _is_told(self, connection: AsyncConnection) -> bool:
+        """Whether there was a change of ours."""
+        async with _answering(_LISTENED_FOR_S + _ANSWERED_WITHIN_S):
+            heard = [told async for told in connection.notifies(timeout=_LISTENED_FOR_S, stop_after=1)]
+            if not heard:
+                await connection.execute("SELECT 1")
+        return any(told.payload == self._database.schema for told in heard)
 
     async def close(self) -> None:
         if self._connection:
@@ -140,21 +163,33 @@ class PostgresStore:
         """The connection for short work, one at a time; made anew where it broke."""
         async with self._turn:
             if self._connection is None:
-                self._connection = await self._connect()
-                with _away():
-                    async with self._connection.transaction():
-                        # Two that make the same tables at once would fail.
-                        await self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_number(_CHANNEL),))
-                        await self._connection.execute(composed(_TABLES, self._database.schema))
+                self._connection = await self._made_ready(await self._connect())
             try:
-                with _away():
+                async with _answering():
                     yield self._connection
-            except StoreAway:
+            except (StoreAway, asyncio.CancelledError):
+                # Nobody knows where it is.
                 await self.close()
                 raise
 
+    async def _made_ready(self, connection: AsyncConnection) -> AsyncConnection:
+        """With the tables; closed where that fails."""
+        try:
+            async with _answering():
+                schema = self._database.schema
+                name = sql.Identifier(schema).as_string(connection)
+                if len(await self._rows(connection, _TRIGGERS, name, name)) < 2:
+                    async with connection.transaction():
+                        # Two that make the same tables at once would fail.
+                        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_number(_CHANNEL),))
+                        await connection.execute(composed(_TABLES, schema))
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
     async def _connect(self) -> AsyncConnection:
-        with _away():
+        async with _answering():
             return await connected(self._database)
 
     async def _rows(self, connection: AsyncConnection, statement: str, *values: str, table: str = "") -> list[tuple]:
@@ -167,10 +202,25 @@ def _place(path: str) -> tuple[str, str]:
     return ("config_store", _CONFIG_ID) if path == CONFIG else ("auth_store", path.removeprefix(AUTHS))
 
 
-@contextmanager
-def _away() -> Iterator[None]:
-    """A database's troubles as a store's."""
+async def _taken(connection: AsyncConnection, lock: int) -> bool:
+    """Whether the lock is had now; False: another one still has it."""
+    async with _answering():
+        try:
+            await connection.execute("SELECT pg_advisory_lock(%s)", (lock,))
+        except LockNotAvailable:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def _answering(within_s: float | None = None) -> AsyncIterator[None]:
+    """A database's troubles as a store's, its silence too. Raises StoreAway."""
+    within_s = within_s or _ANSWERED_WITHIN_S
     try:
-        yield
+        # psycopg, once cancelled, waits for the server to end the statement; the second time it lets go.
+        async with asyncio.timeout(within_s + 1), asyncio.timeout(within_s):
+            yield
+    except TimeoutError:
+        raise StoreAway("PostgreSQL: it does not answer") from None
     except psycopg.Error as error:
         raise StoreAway(trouble(error)) from None

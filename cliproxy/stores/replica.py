@@ -5,85 +5,86 @@ both sides had when they were last alike; from that it shows who has changed it 
 """
 
 import asyncio
-import base64
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from pathlib import Path
-
-import msgspec
 
 from cliproxy.credentials.atomic_write import write_atomically
-from cliproxy.stores.file import FileStore
+from cliproxy.stores.alike import Memory, is_same
+from cliproxy.stores.file import FileStore, version_of
 from cliproxy.stores.merge import merged
-from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, Store, StoreAway
+from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, Store, StoreAway, Unfit, is_document
 from cliproxy.wire import json
 
 logger = logging.getLogger(__name__)
 
 RETRIED_AFTER_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 """How long a store that is away is let alone, the last for ever."""
+ANSWERED_WITHIN_S = 10.0
+"""A store that says nothing for so long is away. A login that is to be renewed waits for it, and is renewed 20 s before
+its token ends."""
+FETCHED_WITHIN_S = 120.0
+"""To say what there is, Git fetches all of it."""
+_AT_ONCE = 4
+"""Documents; more would leave no thread to others."""
 _TRIES = 5
 """How often a document is looked at anew because someone else was faster."""
-
-
-class Alike(msgspec.Struct, frozen=True):
-    """A document as both sides had it."""
-
-    here: str
-    """Its version in the directory."""
-    there: str
-    """Its version in the store."""
-    content: str
-    """Base64 of the directory's."""
 
 
 class Replica:
     """One directory and one store."""
 
-    def __init__(self, here: FileStore, there: Store) -> None:
+    def __init__(self, here: FileStore, there: Store, clock: Callable[[], float] = time.time) -> None:
+        """clock: UTC epoch seconds."""
         self._here = here
         self._there = there
+        self._clock = clock
         self._path = here.folder / ".alike.json"
-        self._alike: dict[str, Alike] = {}
+        self._memory = Memory()
+        self._runs = asyncio.Lock()
         self.trouble = ""
-        """Why the store is not alike; empty: it is."""
+        """Why the store is away; empty: it is not."""
+        self.away_since_s = 0.0
+        """When it went away; UTC epoch seconds."""
+        self.unfit: dict[str, str] = {}
+        """Why single documents are not alike, by path."""
+
+    @property
+    def store_name(self) -> str:
+        """What the store is, for people."""
+        return self._there.name
 
     async def synchronise(self) -> None:
         """Make both alike now. Raises StoreAway, and whatever was done until then stays."""
         async with self._remembered():
-            here, there = await self._here.versions(), await self._there.versions()
-            for path in sorted({*here, *there, *self._alike}):
-                await self._settle(path, here.get(path), there.get(path))
+            await self._synchronise_all()
 
     async def run(self) -> None:
         """Keep both alike until cancelled; a store that is away is tried again."""
         woken = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_wake(self._here, woken))
-            group.create_task(self._follow_store(woken))
+        async with self._runs, asyncio.TaskGroup() as group:
+            for side in (self._here, self._there):
+                group.create_task(self._follow(side, woken))
             while True:
                 await woken.wait()
                 woken.clear()
-                try:
-                    await self.synchronise()
+                if await self._tried(self.synchronise()):
                     self._told("")
-                except StoreAway as away:
-                    self._told(str(away))
-                except Exception:
-                    # Our own fault, which must not be the end of keeping both alike.
-                    logger.exception("the gateway failed on its store")
 
-    async def _follow_store(self, woken: asyncio.Event) -> None:
+    async def _follow(self, side: Store, woken: asyncio.Event) -> None:
         tries = 0
+
+        async def follow() -> None:
+            nonlocal tries
+            async with aclosing(side.changes()) as changes:
+                async for _ in changes:
+                    tries = 0
+                    woken.set()
+
         while True:
-            try:
-                async with aclosing(self._there.changes()) as changes:
-                    async for _ in changes:
-                        tries = 0
-                        woken.set()
-            except StoreAway as away:
-                self._told(str(away))
+            await self._tried(follow())
             await asyncio.sleep(RETRIED_AFTER_S[min(tries, len(RETRIED_AFTER_S) - 1)])
             tries += 1
             woken.set()
@@ -92,50 +93,100 @@ class Replica:
     async def locked(self, path: str) -> AsyncIterator[None]:
         """Keeps everyone, on other machines too, from a document; it is alike on both sides then, and again afterwards.
 
-        While the store is away, only those on this machine are kept from it, and it is made alike later.
+        While the store is away, only those on this machine are kept from it, and `run` makes it alike later.
         """
         async with AsyncExitStack() as held:
-            try:
-                await held.enter_async_context(self._there.lock(path))
-                await self._synchronise_one(path)
-            except StoreAway as away:
-                self._told(str(away))
+            is_there = await self._tried(held.enter_async_context(self._there.lock(path)))
+            is_there = is_there and await self._tried(self._synchronise_one(path))
             yield
-            try:
-                await self._synchronise_one(path)
-            except StoreAway as away:
-                self._told(str(away))
+            if is_there:
+                await self._tried(self._synchronise_one(path))
 
     def locked_login(self, name: str) -> AbstractAsyncContextManager[None]:
         """See `locked`. name: of an auth file."""
         return self.locked(AUTHS + name)
 
     async def close(self) -> None:
-        """Tell the store what it does not know yet, and let go of it. Not while `run` runs."""
-        try:
-            await self.synchronise()
-        except StoreAway as away:
-            self._told(str(away))
-        await self._there.close()
+        """Tell the store what it does not know yet, and let go of it, once `run` has ended."""
+        async with self._runs:
+            await self._tried(self.synchronise())
+            await self._tried(self._asked(self._there.close()))
+
+    # ------------------------------------------------------------ all documents
+
+    async def _synchronise_all(self) -> None:
+        here = _ours_alone(await self._here.versions())
+        there = _ours_alone(await self._asked(self._there.versions(), FETCHED_WITHIN_S))
+        if CONFIG in self._memory.alike and not (here and there):
+            # Nobody is without a config: that side was emptied or replaced, and gets what the other one has.
+            self._memory = Memory()
+        paths = sorted({*here, *there, *self._memory.alike})
+        self.unfit = {path: why for path, why in self.unfit.items() if path in paths}
+        await self._settle_each(paths, here, there)
 
     async def _synchronise_one(self, path: str) -> None:
         async with self._remembered():
-            here, there = await self._here.read(path), await self._there.read(path)
-            await self._settle(path, here and here.version, there and there.version)
+            here, there = await self._version_here(path), await self._version_there(path)
+            if path in self._memory.alike and not (here and there):
+                # Whether it was removed or all is gone, only the others show.
+                await self._synchronise_all()
+            else:
+                await self._settle_each([path], {path: here}, {path: there})
+
+    async def _settle_each(
+        self, paths: Iterable[str], here: Mapping[str, str | None], there: Mapping[str, str | None]
+    ) -> None:
+        for path in paths:
+            await self._recall(path, there.get(path))
+        coming = [path for path in paths if here.get(path) not in (None, self._known_here(path))]
+        if coming:
+            for path in coming:
+                await self._intend(path)
+            await asyncio.to_thread(self._memory.save, self._path)
+        await _each(paths, lambda path: self._settle(path, here.get(path), there.get(path)))
+
+    async def _recall(self, path: str, there: str | None) -> None:
+        """What was on its way when an answer was lost or the gateway was ended: if it has arrived, both were alike."""
+        coming, before = self._memory.coming.get(path), self._memory.alike.get(path)
+        if coming is None:
+            return
+        if there is not None and there != (before and before.there):
+            theirs = await self._asked(self._there.read(path, there))
+            if theirs and is_same(theirs.content, coming):
+                self._memory.note(path, Document(coming, version_of(coming)), theirs.version)
+        self._memory.coming.pop(path, None)
+
+    async def _intend(self, path: str) -> None:
+        try:
+            ours = await self._here.read(path)
+        except Unfit:
+            return
+        if ours and _is_whole(path, ours.content):
+            self._memory.coming[path] = ours.content
+
+    def _known_here(self, path: str) -> str | None:
+        before = self._memory.alike.get(path)
+        return before.here if before else None
 
     # ------------------------------------------------------------ one document
 
     async def _settle(self, path: str, here: str | None, there: str | None) -> None:
-        for _ in range(_TRIES):
-            try:
-                return await self._make_alike(path, here, there)
-            except Conflict:
-                here = found.version if (found := await self._here.read(path)) else None
-                there = found.version if (found := await self._there.read(path)) else None
-        raise StoreAway(f"{path} never rests")
+        try:
+            for _ in range(_TRIES):
+                try:
+                    await self._make_alike(path, here, there)
+                    self.unfit.pop(path, None)
+                    return
+                except Conflict:
+                    here, there = await self._version_here(path), await self._version_there(path)
+            raise Unfit("others change it all the time")
+        except Unfit as unfit:
+            if self.unfit.get(path) != str(unfit):
+                self.unfit[path] = str(unfit)
+                logger.warning("%s of the store and of %s stay different: %s", path, self._here.folder, unfit)
 
     async def _make_alike(self, path: str, here: str | None, there: str | None) -> None:
-        before = self._alike.get(path)
+        before = self._memory.alike.get(path)
         changed_here = here != (before and before.here)
         changed_there = there != (before and before.there)
         match changed_here, changed_there:
@@ -155,42 +206,47 @@ class Replica:
         ours = await self._ours(path, here)
         if ours is None:
             if there is not None:
-                await self._there.remove(path, there)
-            self._alike.pop(path, None)
+                await self._asked(self._there.remove(path, there))
+            self._memory.forget(path)
         elif _is_whole(path, ours.content):
-            self._note(path, ours, await self._there.write(path, ours.content, there))
+            self._memory.note(path, ours, await self._asked(self._there.write(path, ours.content, there)))
 
     async def _pull(self, path: str, here: str | None, there: str | None) -> None:
         theirs = await self._theirs(path, there)
         if theirs is None:
             if here is not None:
                 await self._here.remove(path, here)
-            self._alike.pop(path, None)
+            self._memory.forget(path)
         else:
             version = await self._here.write(path, theirs.content, here)
-            self._note(path, Document(theirs.content, version), theirs.version)
+            self._memory.note(path, Document(theirs.content, version), theirs.version)
 
     async def _merge(self, path: str, here: str | None, there: str | None) -> None:
         ours, theirs = await self._ours(path, here), await self._theirs(path, there)
         assert ours and theirs
         if not _is_whole(path, ours.content):
             return
-        before = self._alike.get(path)
+        before = self._memory.alike.get(path)
         if path == CONFIG:
             both = theirs.content
             if ours.content != both:
                 await asyncio.to_thread(self._set_aside, path, ours.content)
         else:
-            both = merged(base64.b64decode(before.content) if before else None, ours.content, theirs.content)
-        version = theirs.version if both == theirs.content else await self._there.write(path, both, theirs.version)
+            both = merged(before.content if before else None, ours.content, theirs.content)
+        version = theirs.version
+        if both != theirs.content:
+            version = await self._asked(self._there.write(path, both, theirs.version))
         if both != ours.content:
             ours = Document(both, await self._here.write(path, both, ours.version))
-        self._note(path, ours, version)
+        self._memory.note(path, ours, version)
 
     def _set_aside(self, path: str, content: bytes) -> None:
         """A config cannot be merged: what was written here is kept for its writer."""
         aside = self._here.folder / f"{path}.conflict"
-        write_atomically(aside, content)
+        try:
+            write_atomically(aside, content)
+        except OSError as error:
+            raise Unfit(f"{aside} cannot be written: {error.strerror}") from None
         logger.warning(
             "%s was changed here and in the store: the store's is used, and what was here is in %s", path, aside
         )
@@ -199,28 +255,55 @@ class Replica:
         return _expected(path, await self._here.read(path), version)
 
     async def _theirs(self, path: str, version: str | None) -> Document | None:
-        return _expected(path, await self._there.read(path), version)
+        theirs = _expected(path, await self._asked(self._there.read(path, version)), version)
+        if theirs and not _is_whole(path, theirs.content):
+            raise Unfit(f"what the store has is {'empty' if path == CONFIG else 'no JSON object'}")
+        return theirs
+
+    async def _version_here(self, path: str) -> str | None:
+        return await asyncio.to_thread(self._here.version, path)
+
+    async def _version_there(self, path: str) -> str | None:
+        return found.version if (found := await self._asked(self._there.read(path))) else None
 
     # ------------------------------------------------------------ what is known
 
     @asynccontextmanager
     async def _remembered(self) -> AsyncIterator[None]:
         """One replica at a time: a command may run beside the gateway, with the same directory."""
-        async with self._here.lock(self._path.name):
-            self._alike = await asyncio.to_thread(_load, self._path)
+        async with AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(self._here.lock(self._path.name))
+            except Unfit as unfit:
+                raise StoreAway(str(unfit)) from None
+            self._memory = await asyncio.to_thread(Memory.load, self._path)
+            before = self._memory.copy()
             try:
                 yield
             finally:
-                await asyncio.to_thread(self._save)
+                if self._memory != before:
+                    await asyncio.to_thread(self._memory.save, self._path)
 
-    def _note(self, path: str, ours: Document, there: str) -> None:
-        self._alike[path] = Alike(ours.version, there, base64.b64encode(ours.content).decode("ascii"))
-
-    def _save(self) -> None:
+    async def _asked[Answer](self, call: Awaitable[Answer], within_s: float | None = None) -> Answer:
+        """An answer of the store's."""
         try:
-            write_atomically(self._path, msgspec.json.encode(self._alike))
-        except OSError as error:
-            raise StoreAway(f"{self._path} cannot be written: {error.strerror}") from None
+            async with asyncio.timeout(within_s or ANSWERED_WITHIN_S):
+                return await call
+        except TimeoutError:
+            raise StoreAway(f"{self.store_name}: it does not answer") from None
+
+    async def _tried(self, work: Awaitable[object]) -> bool:
+        """Whether it could be done. The gateway goes on without the store, whatever fails."""
+        try:
+            await work
+        except StoreAway as away:
+            self._told(str(away))
+            return False
+        except Exception:
+            # Our own fault, which must not be the end of keeping both alike.
+            logger.exception("the gateway failed on its store")
+            return False
+        return True
 
     def _told(self, trouble: str) -> None:
         if trouble != self.trouble:
@@ -228,7 +311,31 @@ class Replica:
                 logger.warning("The store is away; the gateway goes on with %s: %s", self._here.folder, trouble)
             else:
                 logger.info("The store and %s are alike again.", self._here.folder)
+            if not (trouble and self.trouble):
+                self.away_since_s = self._clock() if trouble else 0.0
             self.trouble = trouble
+
+
+async def _each(paths: Iterable[str], work: Callable[[str], Awaitable[None]]) -> None:
+    """Some at once, for each waits for the disk; the first failure is the end of all."""
+    waiting = deque(paths)
+
+    async def some() -> None:
+        while waiting:
+            try:
+                await work(waiting.popleft())
+            except BaseException:
+                waiting.clear()
+                raise
+
+    for failure in await asyncio.gather(*(some() for _ in range(_AT_ONCE)), return_exceptions=True):
+        if failure:
+            raise failure
+
+
+def _ours_alone(versions: Mapping[str, str]) -> Mapping[str, str]:
+    """Without what is no document of ours, and might lead out of the directory."""
+    return {path: version for path, version in versions.items() if is_document(path)}
 
 
 def _is_whole(path: str, content: bytes) -> bool:
@@ -245,17 +352,3 @@ def _expected(path: str, found: Document | None, version: str | None) -> Documen
     if (found.version if found else None) != version:
         raise Conflict(path)
     return found
-
-
-async def _wake(store: FileStore, woken: asyncio.Event) -> None:
-    async with aclosing(store.changes()) as changes:
-        async for _ in changes:
-            woken.set()
-
-
-def _load(path: Path) -> dict[str, Alike]:
-    """What was known when the last one ended; nothing where that is lost, and then all is compared."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Alike])
-    except (OSError, msgspec.DecodeError):
-        return {}

@@ -3,23 +3,32 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, NotFoundError, PreconditionError
 from obstore.store import S3Store as Bucket
 
-from cliproxy.stores.store import Conflict, Document, StoreAway, is_document
+from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, StoreAway, is_document
 
 if TYPE_CHECKING:
-    from obstore import PutMode
+    from obstore import PutMode, PutResult
 
 POLLED_EVERY_S = 15.0
+_TIMEOUT = "10s"
+_FOLDERS = (CONFIG.partition("/")[0], AUTHS.rstrip("/"))
+_NOT_IMPLEMENTED = "status code: 501"
+"""In the messages of the library, which has no error of its own for it."""
 
 
 class S3Store:
-    """See `Store`. Objects know no locks, and are removed without a condition: who removes looks right before."""
+    """See `Store`. Objects know no locks, and are removed without a condition: who removes looks right before.
+
+    Services that know no conditions are written to in the same way.
+    """
+
+    name: ClassVar[str] = "S3"
 
     def __init__(self, endpoint: str, bucket: str, access_key: str, secret_key: str, region: str = "us-east-1") -> None:
         """endpoint: `https://host`, or a host alone."""
@@ -31,16 +40,20 @@ class S3Store:
             secret_access_key=secret_key,
             region=region,
             virtual_hosted_style_request=False,
-            client_options={"allow_http": urlsplit(url).scheme == "http", "timeout": "30s"},
-            retry_config={"max_retries": 2},
+            client_options={"allow_http": urlsplit(url).scheme == "http", "timeout": _TIMEOUT},
+            retry_config={"max_retries": 1},
         )
+        self._is_conditional = True
+        """Whether the service takes conditions, as far as is known."""
 
     async def versions(self) -> Mapping[str, str]:
         with _away():
-            found = [meta async for page in obstore.list(self._bucket) for meta in page]
+            # A bucket may hold much else, further down too.
+            listed = [await obstore.list_with_delimiter_async(self._bucket, prefix=prefix) for prefix in _FOLDERS]
+        found = [meta for one in listed for meta in one["objects"]]
         return {meta["path"]: str(meta["e_tag"]) for meta in found if is_document(meta["path"])}
 
-    async def read(self, path: str) -> Document | None:
+    async def read(self, path: str, version: str | None = None) -> Document | None:
         try:
             with _away():
                 found = await obstore.get_async(self._bucket, path)
@@ -49,19 +62,37 @@ class S3Store:
             return None
 
     async def write(self, path: str, content: bytes, expected: str | None) -> str:
+        await self._expect(path, expected)
         try:
             with _away():
-                mode: PutMode = "create" if expected is None else {"e_tag": expected}
-                return str((await obstore.put_async(self._bucket, path, content, mode=mode))["e_tag"])
+                return str((await self._put(path, content, expected))["e_tag"])
         except (AlreadyExistsError, PreconditionError, FileNotFoundError):
             raise Conflict(path) from None
 
+    async def _put(self, path: str, content: bytes, expected: str | None) -> "PutResult":
+        if self._is_conditional:
+            mode: PutMode = "create" if expected is None else {"e_tag": expected}
+            try:
+                return await obstore.put_async(self._bucket, path, content, mode=mode)
+            except GenericError as error:
+                if _NOT_IMPLEMENTED not in str(error):
+                    raise
+                self._is_conditional = False
+        return await obstore.put_async(self._bucket, path, content)
+
     async def remove(self, path: str, expected: str) -> None:
-        found = await self.read(path)
-        if found is None or found.version != expected:
-            raise Conflict(path)
+        await self._expect(path, expected)
         with _away():
             await obstore.delete_async(self._bucket, path)
+
+    async def _expect(self, path: str, expected: str | None) -> None:
+        try:
+            with _away():
+                found = str((await obstore.head_async(self._bucket, path))["e_tag"])
+        except FileNotFoundError:
+            found = None
+        if found != expected:
+            raise Conflict(path)
 
     @asynccontextmanager
     async def lock(self, path: str) -> AsyncIterator[None]:

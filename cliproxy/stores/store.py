@@ -5,7 +5,10 @@ A path is `config/config.yaml` or `auths/NAME.json`, as CLIProxyAPI's own stores
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
+
+from cliproxy.credentials.auth_dir import checked_name
+from cliproxy.credentials.auth_file import AuthFileFault
 
 CONFIG = "config/config.yaml"
 AUTHS = "auths/"
@@ -19,6 +22,10 @@ class Conflict(Exception):
     """A document is not as its writer believes: another one was faster. Nothing was written."""
 
 
+class Unfit(Exception):
+    """One document cannot be kept; the others can. The message says why and holds no secret."""
+
+
 class Document(NamedTuple):
     content: bytes
     version: str
@@ -26,18 +33,22 @@ class Document(NamedTuple):
 
 
 class Store(Protocol):
-    """A set of documents. Every call may raise StoreAway."""
+    """A set of documents. Every call may raise StoreAway. One that is cancelled may have done what it does, or not."""
+
+    name: ClassVar[str]
+    """What it is, for people."""
 
     async def versions(self) -> Mapping[str, str]:
         """What there is, by path."""
         ...
 
-    async def read(self, path: str) -> Document | None:
-        """A document; None: there is none."""
+    async def read(self, path: str, version: str | None = None) -> Document | None:
+        """A document; None: there is none. version: which it had a moment ago; it may be answered without a look."""
         ...
 
     async def write(self, path: str, content: bytes, expected: str | None) -> str:
-        """Put a document in the place of the one with a version, None: of none; its own version. Raises Conflict."""
+        """Put a document in the place of the one with a version, None: of none; its own version. Raises Conflict,
+        Unfit."""
         ...
 
     async def remove(self, path: str, expected: str) -> None:
@@ -59,8 +70,10 @@ class Store(Protocol):
 
 
 def is_document(path: str) -> bool:
-    """Whether a path is one of those that are kept; whatever else lies in a store is nobody's."""
+    """Whether a path is one of those that are kept; whatever else lies in a store is nobody's, and leads nowhere."""
     if path == CONFIG:
         return True
-    name = path.removeprefix(AUTHS)
-    return path.startswith(AUTHS) and name.endswith(".json") and "/" not in name and not name.startswith(".")
+    try:
+        return path.startswith(AUTHS) and bool(checked_name(path.removeprefix(AUTHS)))
+    except AuthFileFault:
+        return False

@@ -15,6 +15,9 @@ import pytest_asyncio
 import yaml
 from aiohttp import ClientSession
 
+from cliproxy.database import Database
+from cliproxy.stores.postgres import PostgresStore
+from cliproxy.stores.store import CONFIG
 from tests.calls import ask, call
 from tests.processes import CLIENT_KEY, ROOT, Gateway, config_for, home, listening, mitmproxy
 from tests.stores.postgres_server import PostgresServer, postgres_server, program
@@ -110,6 +113,30 @@ async def test_gateways_go_by_one_config_and_one_set_of_logins(
         await third.command("credentials", "remove", name)
         for gateway in (first, second):
             await gateway.wait_for(rf"{name} changed, 0 credentials now")
+
+
+async def test_a_config_of_the_stores_that_is_invalid_is_told_and_left_there(
+    machines: list[Machine], client: ClientSession, shared_upstream: Upstream, database: PostgresServer
+) -> None:
+    store = PostgresStore(Database(database.dsn))
+    async with machines[0].serving(config_for(shared_upstream)) as gateway:
+        good = await store.read(CONFIG)
+        assert good
+        key = yaml.safe_load(good.content)["api-keys"][0]
+        bad = b"port: [\n"
+        version = await store.write(CONFIG, bad, good.version)
+        await gateway.wait_for("what it said before stays in force")
+        assert await status(client, gateway, key) == 200
+        async with client.get(f"{gateway.url}/readyz") as answer:
+            checks = (await answer.json())["checks"]
+        assert (answer.status, checks["config"], checks["store"]) == (200, {"ok": False}, {"ok": True})
+        assert await store.read(CONFIG) == (bad, version)
+        await store.write(CONFIG, good.content + b"request-retry: 7\n", version)
+        await gateway.wait_for("config: request-retry")
+        found = await store.read(CONFIG)
+        assert found
+        await store.write(CONFIG, good.content, found.version)
+    await store.close()
 
 
 async def test_without_the_store_the_copy_serves_and_is_caught_up_with_later(

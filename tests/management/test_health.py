@@ -1,10 +1,15 @@
 """Whether the gateway can serve: in words for its operator, in outlines for everyone."""
 
+from dataclasses import replace
+
 import pytest
 
 from cliproxy.management.inventory import inventory
+from cliproxy.stores.file import FileStore
+from cliproxy.stores.replica import Replica
 from tests.management.conftest import At
 from tests.management.desk import Desk
+from tests.stores.memory_store import MemoryStore
 
 KEYS = "claude-api-key: [{api-key: sk-test-1, base-url: 'http://127.0.0.1:9'}]\n"
 
@@ -65,3 +70,27 @@ async def test_without_a_ledger_it_is_well(desk_with: At) -> None:
     desk = await desk_with("usage-statistics-enabled: false\n")
     health = await desk.get("/health")
     assert health["checks"]["ledger"] == {"ok": True, "enabled": False, "lost": 0, "detail": ""}
+
+
+def kept_in_a_store(desk: Desk) -> Replica:
+    replica = Replica(FileStore(desk.folder / "copy"), MemoryStore(), lambda: 5.0)
+    desk.operator.running = replace(desk.operator.running, replica=replica)
+    return replica
+
+
+async def test_a_store_that_is_away_is_told_and_the_copy_serves(desk: Desk) -> None:
+    replica = kept_in_a_store(desk)
+    well = {"ok": True, "name": "memory", "away_since_s": None, "detail": ""}
+    assert (await desk.get("/health"))["checks"]["store"] == well
+    replica._told("it is away")
+    found = {"ok": False, "name": "memory", "away_since_s": 5.0, "detail": "it is away"}
+    assert (await desk.get("/health"))["checks"]["store"] == found
+    ready = await desk.ask("GET", "//readyz", key=None)
+    assert (ready.status, ready.json["checks"]["store"]) == (200, {"ok": False})
+
+
+async def test_documents_that_are_not_alike_are_named(desk: Desk) -> None:
+    replica = kept_in_a_store(desk)
+    replica.unfit["auths/a.json"] = "no JSON object"
+    check = (await desk.get("/health"))["checks"]["store"]
+    assert check == {"ok": False, "name": "memory", "away_since_s": None, "detail": "auths/a.json: no JSON object"}

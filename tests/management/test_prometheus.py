@@ -1,12 +1,17 @@
 """Figures for Prometheus: off by default, counted right, bounded, and with nothing secret in them."""
 
+from dataclasses import replace
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from cliproxy.exchange import CLIENT_LEFT
 from cliproxy.management.inventory import inventory
 from cliproxy.management.metrics import MAX_MODELS, OTHER
+from cliproxy.stores.file import FileStore
+from cliproxy.stores.replica import Replica
 from tests.management.conftest import At
 from tests.management.desk import KEY, Desk
+from tests.stores.memory_store import MemoryStore
 from tests.usage.exchanges import attempt, exchange
 
 ON = "metrics: {enabled: true}\nclaude-api-key: [{api-key: sk-test-1, base-url: 'http://127.0.0.1:9'}]\n"
@@ -88,3 +93,13 @@ async def test_no_secret_and_no_account_is_in_it(desk_with: At) -> None:
     text = (await desk.ask("GET", "//metrics")).text
     for word in ("sk-test-1", KEY, "me@example.com", "laptop", "127.0.0.1:9"):
         assert word not in text
+
+
+async def test_a_store_is_told_of_where_there_is_one(desk_with: At) -> None:
+    desk = await desk_with(ON)
+    assert "cliproxy_store_away{}" not in await samples(desk)
+    replica = Replica(FileStore(desk.folder / "copy"), MemoryStore())
+    desk.operator.running = replace(desk.operator.running, replica=replica)
+    assert (await samples(desk))["cliproxy_store_away{}"] == 0
+    replica.trouble = "it is away"
+    assert (await samples(desk))["cliproxy_store_away{}"] == 1

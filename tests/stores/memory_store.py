@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
+from typing import ClassVar
 
 from cliproxy.stores.store import Conflict, Document, StoreAway
 
@@ -12,9 +13,13 @@ from cliproxy.stores.store import Conflict, Document, StoreAway
 class MemoryStore:
     """See `Store`."""
 
+    name: ClassVar[str] = "memory"
+
     def __init__(self) -> None:
         self.documents: dict[str, Document] = {}
         self.is_away = False
+        self.refuses = False
+        """Ends each write before it is done."""
         self._count = count(1)
         self._listeners: set[asyncio.Event] = set()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -23,12 +28,14 @@ class MemoryStore:
         self._check()
         return {path: document.version for path, document in self.documents.items()}
 
-    async def read(self, path: str) -> Document | None:
+    async def read(self, path: str, version: str | None = None) -> Document | None:
         self._check()
         return self.documents.get(path)
 
     async def write(self, path: str, content: bytes, expected: str | None) -> str:
         self._check()
+        if self.refuses:
+            raise StoreAway("it went away")
         self._expect(path, expected)
         self.documents[path] = Document(content, f"v{next(self._count)}")
         self._wake()

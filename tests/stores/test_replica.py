@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,42 +15,7 @@ from cliproxy.stores.file import FileStore
 from cliproxy.stores.replica import Replica
 from cliproxy.stores.store import CONFIG, Document, StoreAway
 from tests.stores.memory_store import MemoryStore
-
-A = "auths/a.json"
-
-
-def login(token: str, at: str, **more: Any) -> bytes:
-    fields = {"type": "claude", "access_token": f"test-{token}", "refresh_token": f"test-refresh-{token}"}
-    return json.dumps({**fields, "last_refresh": f"2026-01-01T00:00:{at}Z", **more}).encode()
-
-
-class Side:
-    """A gateway's directory."""
-
-    def __init__(self, folder: Path, store: MemoryStore) -> None:
-        self.here = FileStore(folder)
-        self.store = store
-        self.replica = Replica(self.here, store)
-
-    def put(self, path: str, content: bytes) -> None:
-        file = self.here.folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-
-    def drop(self, path: str) -> None:
-        (self.here.folder / path).unlink()
-
-    async def sync(self) -> None:
-        await self.replica.synchronise()
-
-    def anew(self) -> "Side":
-        """After a restart."""
-        return Side(self.here.folder, self.store)
-
-    @property
-    def files(self) -> Mapping[str, bytes]:
-        paths = [path for path in self.here.folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-        return {str(path.relative_to(self.here.folder)): path.read_bytes() for path in paths}
+from tests.stores.side import A, Side, login
 
 
 @pytest.fixture
@@ -296,3 +260,159 @@ async def test_without_the_store_the_lock_is_this_machines(left: Side) -> None:
     left.store.is_away = False
     await left.sync()
     assert left.store.documents[A].content == login("1", "01")
+
+
+@pytest.mark.parametrize("lost", ["the store's", "the copy's"])
+async def test_a_side_that_lost_everything_gets_it_back(left: Side, right: Side, lost: str) -> None:
+    left.put(CONFIG, b"port: 1\n")
+    left.put(A, login("1", "01"))
+    await left.sync()
+    await right.sync()
+    if lost == "the store's":
+        left.store.documents.clear()
+        async with left.replica.locked(A):
+            left.put(A, login("2", "02"))
+    else:
+        left.drop(CONFIG)
+        left.drop(A)
+        right.put(A, login("2", "02"))
+        await right.sync()
+        await left.sync()
+    await right.sync()
+    assert left.files == right.files == {CONFIG: b"port: 1\n", A: login("2", "02")}
+
+
+async def test_a_login_that_is_gone_when_it_is_locked_stays_gone(left: Side, right: Side) -> None:
+    left.put(CONFIG, b"port: 1\n")
+    left.put(A, login("1", "01"))
+    await left.sync()
+    await right.sync()
+    right.drop(A)
+    await right.sync()
+    async with left.replica.locked(A):
+        assert left.files == {CONFIG: b"port: 1\n"}
+    await right.sync()
+    assert right.files == {CONFIG: b"port: 1\n"}
+
+
+async def test_a_change_that_was_taken_back_before_it_arrived_is_none(left: Side, right: Side) -> None:
+    left.put(CONFIG, b"port: 1\n")
+    await left.sync()
+    await right.sync()
+    left.store.refuses = True
+    left.put(CONFIG, b"port: 2\n")
+    with pytest.raises(StoreAway):
+        await left.sync()
+    left.store.refuses = False
+    left.put(CONFIG, b"port: 1\n")
+    await left.sync()
+    right.put(CONFIG, b"port: 2\n")
+    await right.sync()
+    await left.sync()
+    assert left.files == right.files == {CONFIG: b"port: 2\n"}
+
+
+async def test_logins_that_cannot_be_seen_are_not_removed_from_the_store(left: Side) -> None:
+    left.put(CONFIG, b"port: 1\n")
+    left.put(A, login("1", "01"))
+    await left.sync()
+    left.drop(A)
+    left.here.auth_dir.rmdir()
+    left.here.auth_dir.symlink_to(left.here.auth_dir.name)  # to itself
+    with pytest.raises(StoreAway, match="cannot be read"):
+        await left.sync()
+    assert left.store.documents.keys() == {CONFIG, A}
+
+
+async def test_a_file_that_cannot_be_read_keeps_no_other_from_the_store(left: Side) -> None:
+    left.put(A, login("1", "01"))
+    left.put("auths/z.json", login("1", "01"))
+    await left.sync()
+    left.drop(A)
+    (left.here.folder / A).symlink_to("a.json")  # to itself
+    left.put("auths/z.json", login("2", "02"))
+    (left.here.auth_dir / "folder.json").mkdir()
+    await left.sync()
+    assert left.store.documents["auths/z.json"].content == login("2", "02")
+    assert left.store.documents[A].content == login("1", "01")
+    assert list(left.replica.unfit) == [A]
+
+
+async def test_what_the_store_has_that_cannot_be_used_replaces_nothing(left: Side, right: Side) -> None:
+    for path, whole in {CONFIG: b"port: 1\n", A: login("1", "01"), "auths/b.json": login("1", "01")}.items():
+        left.put(path, whole)
+    await left.sync()
+    rubbish = {CONFIG: b" \n", A: b"[]", "auths/b.json": b'{"type": '}
+    for path, content in rubbish.items():
+        left.store.documents[path] = Document(content, f"rubbish-{path}")
+    left.put("auths/b.json", login("2", "02"))
+    before = left.files
+    await left.sync()
+    assert left.files == before
+    assert {path: document.content for path, document in left.store.documents.items()} == rubbish
+    assert left.replica.unfit.keys() == rubbish.keys()
+    await right.sync()
+    assert right.files == {}
+
+
+class SilentStore(MemoryStore):
+    """Says nothing while `speaks` is not set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.speaks = asyncio.Event()
+
+    async def read(self, path: str, version: str | None = None) -> Document | None:
+        await self.speaks.wait()
+        return await super().read(path)
+
+
+async def test_a_renewal_does_not_wait_for_a_store_that_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica, "ANSWERED_WITHIN_S", 0.05)
+    store = SilentStore()
+    side = Side(tmp_path / "left", store)
+    async with asyncio.timeout(20), side.replica.locked(A):
+        side.put(A, login("1", "01"))
+    assert side.replica.trouble == "memory: it does not answer"
+    store.speaks.set()
+    await side.sync()
+    assert store.documents[A].content == login("1", "01")
+
+
+async def test_a_fault_while_others_are_heard_is_not_the_end(
+    left: Side, right: Side, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise AssertionError("a fault")
+
+    monkeypatch.setattr(left.store, "changes", broken)
+    async with running(left):
+        await logged(caplog, "failed on its store")
+        monkeypatch.undo()
+        right.put(A, login("1", "01"))
+        await right.sync()
+        await alike(left, {A: login("1", "01")})
+
+
+async def test_it_is_closed_when_it_runs_no_more_and_not_before(left: Side) -> None:
+    running = asyncio.create_task(left.replica.run())
+    left.put(A, login("1", "01"))
+    await kept(left.store, A)
+    closing = asyncio.create_task(left.replica.close())
+    left.put(A, login("2", "02"))
+    done, _ = await asyncio.wait({closing}, timeout=0.2)
+    assert not done
+    running.cancel()
+    await closing
+    assert left.store.documents[A].content == login("2", "02")
+
+
+async def test_since_when_it_is_away_is_known(tmp_path: Path, store: MemoryStore) -> None:
+    moments = iter((10.0, 20.0))
+    side = Replica(FileStore(tmp_path), store, lambda: next(moments))
+    store.is_away = True
+    for _ in range(2):
+        async with side.locked(A):
+            assert (side.trouble, side.away_since_s) == ("it is away", 10.0)

@@ -19,6 +19,7 @@ const HEALTH_EVERY_MS = 15_000;
 const MENDED = {
   credentials: { title: "No account can answer now.", href: "#accounts", action: "See the accounts" },
   ledger: { title: "Usage is not recorded.", href: "#logs", action: "See the logs" },
+  store: { title: "The store and its copy here differ; the copy serves.", href: "#logs", action: "See the logs" },
   config: { title: "The configuration on disk is not in force.", href: "#config", action: "Mend it" },
 };
 
