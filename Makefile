@@ -30,9 +30,9 @@ lint: venv
 bench: venv
 	$(BIN)/python -m bench
 
-# The real command-line tools and SDKs against the gateway.
+# The real command-line tools and SDKs against the gateway. THROUGH=scale-out: against two of them behind nginx.
 test-clients: venv
-	$(BIN)/python tests/clients/run.py
+	$(BIN)/python tests/clients/run.py $(if $(THROUGH),--through $(THROUGH)) $(if $(UPSTREAMS),--upstreams $(UPSTREAMS))
 
 format: venv
 	$(BIN)/ruff format .

@@ -16,7 +16,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,18 @@ from typing import Any
 import interception
 import setting_up
 from installation import NotInstalled, installed_clients, python_of
-from servers import ROOT, UPSTREAMS, NotServing, credential, mock_log, running_gateway, running_mock
+from servers import (
+    ROOT,
+    UPSTREAMS,
+    NotServing,
+    credential,
+    gateways_asked,
+    mock_log,
+    restart_gateway,
+    running_gateway,
+    running_mock,
+    running_scale_out,
+)
 
 JOBS = 2
 ROW_LIMIT_S = 120
@@ -84,6 +96,8 @@ class Run:
     work: Path
     mock_url: str
     client_key: str
+    through_scale_out: bool
+    """Two gateways behind nginx are in the gateway's place, and one is restarted meanwhile."""
     passed: int = 0
     failed: int = 0
 
@@ -94,12 +108,22 @@ class Run:
         work.mkdir()
         config = UPSTREAMS[upstream].config(upstream, self.mock_url, self.client_key)
         try:
-            with running_gateway(config, work) as (url, log):
-                for group in groups:
+            with self._running(config, work) as (url, logs), ThreadPoolExecutor(1) as aside:
+                restarting: Future[list[str]] | None = None
+                for number, group in enumerate(groups):
+                    if self.through_scale_out and number == len(groups) // 3:
+                        restarting = aside.submit(restart_gateway, work)
                     self._send(group, ("--base", url), work, self.clients, self.mock_url)
-            self._check("the gateway logs no error", log.read_text("utf-8", "replace").splitlines())
+                if restarting:
+                    self._check("one gateway was restarted meanwhile", restarting.result())
+                    asked = gateways_asked(work)
+                    self._check("both gateways served", [] if len(asked) == 2 else [f"only {asked}"])
+            self._check("the gateway logs no error", _lines(logs))
         except NotServing as error:
             self._check("the gateway starts", str(error).splitlines())
+
+    def _running(self, config: Mapping[str, Any], work: Path) -> AbstractContextManager[tuple[str, list[Path]]]:
+        return running_scale_out(config, work) if self.through_scale_out else running_gateway(config, work)
 
     def intercept(self, mode: str, rows: Sequence[interception.Row]) -> None:
         """Send clients that know nothing of a gateway to a mock of their own, each through `cliproxy run`."""
@@ -132,13 +156,13 @@ class Run:
             with (
                 running_mock(python_of(self.clients), self.harness, work) as mock_url,
                 interception.way_out(mock_url, work) as (proxy_url, ca),
-                running_gateway(upstream.config(format_, mock_url, setting_up.KEY), work) as (url, log),
+                self._running(upstream.config(format_, mock_url, setting_up.KEY), work) as (url, logs),
             ):
                 config = work / "config.yaml"
                 root = setting_up.set_up_clients(self.clients, url, upstream.model, config, work)
                 self._send((clients, cases), ("--proxy", proxy_url, "--ca", str(ca)), work, root, mock_url)
                 seen = mock_log(mock_url)
-            self._check("the gateway logs no error", log.read_text("utf-8", "replace").splitlines())
+            self._check("the gateway logs no error", _lines(logs))
             objections = interception.objections("route", seen, self.client_key, (format_,))
             self._check("the upstream sees our credential and not the client's", objections)
 
@@ -216,6 +240,10 @@ def _ended_with_its_clients(harness: subprocess.Popen[str]) -> Iterator[subproce
         raise
 
 
+def _lines(files: Sequence[Path]) -> list[str]:
+    return [line for file in files for line in file.read_text("utf-8", "replace").splitlines()]
+
+
 def _tell_failure(result: dict[str, Any]) -> None:
     print(f"\n--- {result['client']} {result['case']}: {'; '.join(result['problems'])}")
     for violation in result.get("violations", []):
@@ -270,6 +298,9 @@ def main() -> int:
         "--upstreams", default="", help=f"only these upstreams, modes of interception, or setup: {keys}"
     )
     parser.add_argument("--clients", default="", help="only these, with commas, by the harness's names")
+    parser.add_argument(
+        "--through", choices=["scale-out"], help="two gateways behind nginx, one restarted meanwhile; no interception"
+    )
     arguments = parser.parse_args()
     harness = _find_harness()
     if harness is None:
@@ -279,7 +310,7 @@ def main() -> int:
     try:
         wanted = arguments.upstreams, arguments.clients
         of_each = (_selected(rows, *wanted) for rows in (ROWS, interception.ROWS, setting_up.ROWS))
-        passed, failed = _run(harness, *of_each)
+        passed, failed = _run(harness, *of_each, through_scale_out=bool(arguments.through))
     except (NotInstalled, NotServing) as error:
         print(error, file=sys.stderr)
         return 1
@@ -292,6 +323,8 @@ def _run(
     selected: Mapping[str, Sequence[Group]],
     intercepted: Mapping[str, Sequence[interception.Row]],
     set_up: Mapping[str, Sequence[setting_up.Row]],
+    *,
+    through_scale_out: bool,
 ) -> tuple[int, int]:
     """How many rows and checks passed and failed."""
     began_s = time.monotonic()
@@ -301,12 +334,12 @@ def _run(
     with tempfile.TemporaryDirectory(prefix="cliproxy-clients-") as directory:
         work = Path(directory)
         with running_mock(python_of(clients), harness, work) as mock_url:
-            run = Run(harness, clients, work, mock_url, client_key)
+            run = Run(harness, clients, work, mock_url, client_key, through_scale_out)
             for upstream, groups in selected.items():
                 run.meet(upstream, groups)
             if selected:
                 run.check_upstream()
-            for mode, rows in intercepted.items():
+            for mode, rows in ({} if through_scale_out else intercepted).items():
                 run.intercept(mode, rows)
             for rows in set_up.values():
                 run.set_up(rows)

@@ -1,10 +1,14 @@
-"""The two servers of a run: the harness's mock upstream, and a gateway whose only upstream is that mock."""
+"""The servers of a run: the harness's mock upstream, and a gateway, or two behind nginx, whose only upstream is that
+mock."""
 
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +19,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
+SCALE_OUT = ROOT / "examples/scale-out/run"
+
 _START_LIMIT_S = 60
-_STOP_LIMIT_S = 10
+_STOP_LIMIT_S = 60
 
 # Whatever the environment says of proxies.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -82,11 +88,10 @@ def running_mock(python: Path, harness: Path, work: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running_gateway(config: Mapping[str, Any], work: Path) -> Iterator[tuple[str, Path]]:
+def running_gateway(config: Mapping[str, Any], work: Path) -> Iterator[tuple[str, list[Path]]]:
     """The URL of a gateway, and the file with the errors that it logs. Raises NotServing."""
     port = _free_port()
-    path = work / "config.yaml"
-    path.write_text(json.dumps({**config, "auth-dir": str(work / "accounts")}), "utf-8")  # JSON is YAML
+    path = _written(config, work)
     command = [
         Path(sys.executable).with_name("mitmdump"), "-q", "-s", ROOT / "cliproxy_addon.py",
         "--mode", f"reverse:http://cliproxy.internal@127.0.0.1:{port}",
@@ -94,7 +99,45 @@ def running_gateway(config: Mapping[str, Any], work: Path) -> Iterator[tuple[str
     ]  # fmt: skip
     log = work / "gateway.log"
     with _serving(command, port, "/healthz", log) as url:
-        yield url, log
+        yield url, [log]
+
+
+@contextmanager
+def running_scale_out(config: Mapping[str, Any], work: Path) -> Iterator[tuple[str, list[Path]]]:
+    """The URL of nginx, and the files with the errors that the two gateways behind it log. Raises NotServing."""
+    port = _free_port()
+    # PostgreSQL's own user has to get there.
+    with tempfile.TemporaryDirectory(prefix="scale-out-", dir="/tmp") as directory:
+        folder = Path(directory)
+        folder.chmod(0o755)
+        command = [
+            SCALE_OUT, "--port", str(port), "--directory", folder, "--config", _written(config, work), "--", "-q",
+        ]  # fmt: skip
+        (work / "scale-out").symlink_to(folder)
+        logs = [f"gateway-{number}.log" for number in (1, 2)]
+        with _serving(command, port, "/healthz", work / "scale-out.log") as url:
+            yield url, [work / log for log in logs]
+        for log in logs:
+            shutil.copy(folder / log, work)
+
+
+def restart_gateway(work: Path) -> list[str]:
+    """Restart one of those behind nginx, and wait until it serves; what speaks against that."""
+    command = [SCALE_OUT, "--directory", work / "scale-out", "--restart", "1"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return done.stderr.splitlines() if done.returncode else []
+
+
+def gateways_asked(work: Path) -> set[str]:
+    """The addresses of the gateways that answered model calls through nginx."""
+    log = (work / "scale-out/nginx/cliproxy.log").read_text("utf-8")
+    return set(re.findall(r'"POST .* (\S+:\d+) (?:\d+, )*200$', log, re.MULTILINE))
+
+
+def _written(config: Mapping[str, Any], work: Path) -> Path:
+    path = work / "config.yaml"
+    path.write_text(json.dumps({**config, "auth-dir": str(work / "accounts")}), "utf-8")  # JSON is YAML
+    return path
 
 
 def mock_log(mock_url: str) -> list[dict[str, Any]]:
