@@ -20,7 +20,7 @@ from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.net.server_spec import ServerSpec
 from mitmproxy.proxy import events, layer
-from mitmproxy.proxy.commands import StartHook
+from mitmproxy.proxy.commands import CloseConnection, SendData, StartHook
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import (
     GetHttpConnection,
@@ -40,10 +40,12 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseHeaders,
     ResponseProtocolError,
 )
-from mitmproxy.proxy.layers.http._hooks import HttpRequestHeadersHook
+from mitmproxy.proxy.layers.http._hooks import HttpRequestHeadersHook, HttpResponseHeadersHook
+from mitmproxy.proxy.layers.http._http1 import Http1Server
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
 from addons.client_socket import SocketEvent
+from addons.management import is_management
 from addons.websocket import SocketHost, SocketLayer
 from cliproxy.websocket import Conversation
 
@@ -129,6 +131,11 @@ class Reply(events.ConnectionEvent):
         return f"Reply({', '.join(type(e).__name__ for e in self.http_events)})"
 
 
+@dataclass
+class Leave(events.Event):
+    """The gateway is about to end: the client's connection is closed where nothing goes on over it."""
+
+
 class Exchange(Protocol):
     """A running exchange, as far as the connection is concerned."""
 
@@ -144,6 +151,10 @@ class Host(SocketHost, Protocol):
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Claim the flow, or not."""
+        ...
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Say in the answer what becomes of the connection."""
         ...
 
     def start_exchange(self, stream: "GatewayStream", connection: Server, upload: Upload | None) -> Exchange:
@@ -235,6 +246,8 @@ class GatewayStream(MitmHttpStream):
                 return None
             if isinstance(command, HttpRequestHeadersHook):
                 self.http_layer.host.requestheaders(command.flow)
+            elif isinstance(command, HttpResponseHeadersHook):
+                self.http_layer.host.responseheaders(command.flow)
             if isinstance(command, StartHook) and is_claimed(self.flow):
                 reply = None
             else:
@@ -298,7 +311,7 @@ class GatewayLayer(MitmHttpLayer):
         self._progress: list[Callable[[], None]] = []
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if isinstance(event, Reply | SocketEvent) and (tunnel := self._tunnel()):
+        if isinstance(event, Reply | SocketEvent | Leave) and (tunnel := self._tunnel()):
             # What answers is at its other end, in a layer like this one.
             yield from self.event_to_child(tunnel, event)
         elif isinstance(event, Reply):
@@ -310,6 +323,8 @@ class GatewayLayer(MitmHttpLayer):
                 yield from self.event_to_child(stream, event)
             else:
                 event.taken()
+        elif isinstance(event, Leave):
+            yield from self._leave()
         else:
             yield from super()._handle_event(event)
             if self._progress and isinstance(event, events.ConnectionEvent):
@@ -322,6 +337,53 @@ class GatewayLayer(MitmHttpLayer):
         if self.mode is HTTPMode.transparent:
             return None
         return next((s for s in self.streams.values() if isinstance(s, GatewayStream) and s.is_tunnel), None)
+
+    def _within(self) -> "GatewayLayer | None":
+        """The layer like this one at the other end of a tunnel."""
+        tunnel = self._tunnel()
+        layers = tunnel.context.layers if tunnel else ()
+        return next((layer for layer in layers if isinstance(layer, GatewayLayer) and layer is not self), None)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing goes on here: no request has begun to arrive, and all is sent."""
+        if within := self._within():
+            return within.is_free
+        return not (self.streams or self._is_halfway)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request for the gateway arrives here, or its answer is not all sent.
+
+        Conversations are none, nor what an operator asks, which may go on for ever.
+        """
+        if within := self._within():
+            return within.is_busy
+        streams = [stream for stream in self.streams.values() if isinstance(stream, GatewayStream)]
+        return self._is_halfway or any(
+            is_claimed_stream(stream) and not stream.conversation and not is_management(stream.flow)
+            for stream in streams
+        )
+
+    @property
+    def _is_halfway(self) -> bool:
+        """Whether there is more to a message than the streams know."""
+        match self.connections.get(self.context.client):
+            case Http1Server(buf=head):
+                return bool(head)
+            case Http2Server(h2_conn=connection):
+                return bool(connection.stream_buffers)
+            case _:
+                return False
+
+    def _leave(self) -> layer.CommandGenerator[None]:
+        if not self.is_free:
+            return
+        connection = self.connections.get(self.context.client)
+        if isinstance(connection, Http2Server):
+            connection.h2_conn.close_connection()
+            yield SendData(self.context.client, connection.h2_conn.data_to_send())
+        yield CloseConnection(self.context.client)
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         self.streams[stream_id] = GatewayStream(self.context.fork(), stream_id)

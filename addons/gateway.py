@@ -7,6 +7,7 @@ request is there; `_exchange` asks `cliproxy.gateway.Gateway` and sends its answ
 import asyncio
 import logging
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
@@ -142,8 +143,7 @@ class GatewayAddon:
     def done(self) -> "asyncio.Task[None] | None":
         """Awaited when mitmproxy ends. When the script is reloaded, the exchanges under way go on to their end."""
         if ctx.master.should_exit.is_set():
-            for exchange in self._exchanges:
-                exchange.cancel()
+            self._stop.break_off()
         return self._life.close()
 
     def _grace_s(self) -> float:
@@ -225,7 +225,9 @@ class GatewayAddon:
         shown.finish()
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        if self._stop.has_begun and is_claimed(flow) and flow.response and not flow.request.is_http2:
+        if not (self._stop.has_begun and is_claimed(flow) and flow.response) or flow.request.is_http2:
+            return
+        if flow.response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             # The client's next request has to go to another one.
             flow.response.headers["connection"] = "close"
 

@@ -6,8 +6,8 @@ What is under way goes on to its end with what it began with.
 import asyncio
 import logging
 import ssl
-from collections.abc import Coroutine, Set
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Coroutine, Set
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -99,6 +99,8 @@ class GatewayLife:
         """Follows the logins and keeps them fresh."""
         self._saving: asyncio.Task[None] | None = None
         """Saves the cooldowns."""
+        self._closing: set[asyncio.Task[None]] = set()
+        """Those that close the transports of configurations before."""
 
     # ------------------------------------------------------------ configurations
 
@@ -169,7 +171,9 @@ class GatewayLife:
         self._tell(loaded)
         is_first, self.config, self.interceptor = self.config is None, config, interceptor
         if not is_first:
-            _start(_close_after(self._exchanges, self._transport), "close old upstream connections")
+            closing = _start(_close_after(self._exchanges, self._transport), "close old upstream connections")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
         tls = _upstream_tls()
         self._transport = _transport(config, tls)
         self._follow_accounts(config, tls, None if is_first else self._accounts)
@@ -206,7 +210,7 @@ class GatewayLife:
             self._registry,
             verify=tls,
             revived=self._memory.pool.cooldowns.forgive,
-            elsewhere=self._replica.locked_login if self._replica else None,
+            elsewhere=self._locked_elsewhere if self._replica else None,
             others=self._sharing.quotas if self._sharing else None,
         )
         if self._sharing:
@@ -215,6 +219,13 @@ class GatewayLife:
         if before:
             self._accounts.resume(before)
         self._accounting = _start(self._accounts.keep(self._make_gateway), "follow the logins")
+
+    @asynccontextmanager
+    async def _locked_elsewhere(self, name: str) -> AsyncIterator[bool]:
+        assert self._replica
+        async with self._replica.locked_login(name) as is_had:
+            # While the database is away, a refresh token is spent by nobody who is not alone.
+            yield is_had or self._sharing is None or self._sharing.presence.is_alone
 
     def _leave_accounts(self) -> "asyncio.Task[None] | None":
         """Refreshes under way go on to their end."""
@@ -290,7 +301,10 @@ class GatewayLife:
         await self.management.leave()
         if refreshes:
             await refreshes
-        await _close_after(self._exchanges, self._transport)
+        while waiting := self._exchanges | self._closing:
+            # Others may begin meanwhile over connections that are open.
+            await asyncio.wait(waiting)
+        await self._transport.close()
         await self.management.close()
         if self._sharing:
             await self._sharing.leave()

@@ -26,7 +26,8 @@ _TALKATIVE = ("mitmproxy.addons.proxyserver", "mitmproxy.proxy.mode_servers")
 
 
 class Listener:
-    """Where the gateway listens. Another mode that the user asked mitmproxy for stays, whatever the config says."""
+    """Where the gateway listens. Another mode that the user asked mitmproxy for stays, whatever the config says:
+    that of `cliproxy serve` with an address given by hand is one."""
 
     def __init__(self) -> None:
         self._mode = ""

@@ -1,8 +1,9 @@
 """Keeps logins fresh: when each is due, one refresh at a time, and the rotated token on disk before anyone uses it.
 
 A refresh token may be good for one use only, and a second use may end the login for good. So a refresh is made once for
-all tasks that want it, under a file lock for other processes, after the file was read again, and no client that goes
-away can stop it half-way. A refusal is kept in the file, where it ends all further tries until someone logs in anew.
+all tasks that want it, under a lock for other processes and one for other machines, after the file was read again, and
+no client that goes away can stop it half-way. A refusal is kept in the file, where it ends all further tries until
+someone logs in anew.
 """
 
 import asyncio
@@ -81,7 +82,7 @@ class Refresher:
 
     async def _renew(self, account: LiveAccount, *, forced: bool) -> None:
         name, before = account.name, account.file
-        async with self._store.locked(name):
+        async with self._store.locked(name) as is_everyones:
             file = await self._store.read(name)
             now_s = self._clock()
             account.file = file
@@ -92,6 +93,8 @@ class Refresher:
                 return
             if not account.is_renewable and not file.login_error:
                 return
+            if file.refresh_token and not is_everyones:
+                raise EndpointTrouble("another gateway may renew it too, and what would keep it from that is away")
             account.file = await self._refreshed(account, file)
         self._schedule.put(account, self._clock(), soonest_s=SOONEST_S)
         logger.info("renewed the login of %s %s", account.vendor.name, account.label)

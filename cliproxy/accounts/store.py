@@ -11,8 +11,8 @@ from cliproxy.credentials.linked import linked_path, tool_of, with_linked_login,
 from cliproxy.oauth.errors import EndpointTrouble
 from cliproxy.oauth.tokens import Tokens
 
-type Lock = Callable[[str], AbstractAsyncContextManager[None]]
-"""By the name of an auth file."""
+type Lock = Callable[[str], AbstractAsyncContextManager[bool]]
+"""By the name of an auth file; whether it is had."""
 
 
 class LoginStore:
@@ -22,18 +22,18 @@ class LoginStore:
         """elsewhere: keeps other machines from a file, which is as they left it meanwhile."""
         self._auth_dir = auth_dir
         self._home = home
-        self._elsewhere = elsewhere or nullcontext
+        self._elsewhere = elsewhere or (lambda name: nullcontext(True))
 
     def resolved(self, file: AuthFile) -> AuthFile:
         """With the login that it links to, if it does. Raises AuthFileFault."""
         return with_linked_login(file, self._home)
 
     @asynccontextmanager
-    async def locked(self, name: str) -> AsyncIterator[None]:
-        """Keeps other tasks, processes and machines from renewing the login of a file."""
+    async def locked(self, name: str) -> AsyncIterator[bool]:
+        """Keeps other tasks, processes and machines from renewing the login of a file; False: not those on others."""
         try:
-            async with self._elsewhere(name), self._auth_dir.lock(name):
-                yield
+            async with self._elsewhere(name) as is_everyones, self._auth_dir.lock(name):
+                yield is_everyones
         except AuthFileFault as fault:
             raise EndpointTrouble(str(fault)) from None
 

@@ -26,8 +26,8 @@ app.command(usage.usage)
 def serve(
     *mitmproxy_args: Annotated[str, Parameter(allow_leading_hyphen=True, help="Passed to mitmproxy, after --.")],
     config: ConfigPath = None,
-    host: Annotated[str | None, Parameter(help="Address to listen on, in place of the config's.")] = None,
-    port: Annotated[int | None, Parameter(help="Port to listen on, in place of the config's.")] = None,
+    host: Annotated[str | None, Parameter(help="Address to listen on, whatever the config says.")] = None,
+    port: Annotated[int | None, Parameter(help="Port to listen on, whatever the config says.")] = None,
     web: Annotated[bool, Parameter(negative="", help="With mitmweb's live view in place of mitmdump.")] = False,
 ) -> None:
     """Start the gateway. Stops with Ctrl-C."""
@@ -35,8 +35,11 @@ def serve(
     settings = load(path)
     listen_host = settings.host if host is None else host
     address = f"{listen_host}:{settings.port if port is None else port}".lstrip(":")
+    # The gateway follows the config from the mode that this one makes. The same with its port named is another mode.
+    is_configs = host is None and port is None
+    target = "http://cliproxy.internal" if is_configs else "http://cliproxy.internal:80"
     arguments = ["-s", str(addon()), "--set", f"cliproxy_config={path}"]
-    arguments += ["--mode", f"reverse:http://cliproxy.internal@{address}", *mitmproxy_args]
+    arguments += ["--mode", f"reverse:{target}@{address}", *mitmproxy_args]
     program = mitmproxy_program("mitmweb" if web else "mitmdump")
     # In place of this process: signals and the exit code are mitmproxy's own.
     os.execv(program, [program, *arguments])  # noqa: S606 - no shell wanted

@@ -61,7 +61,8 @@ class Link:
             if self._voice is None:
                 raise Away(self.trouble)
             try:
-                async with asyncio.timeout(STATEMENT_S):
+                # psycopg, once cancelled, waits for the server to end the statement; the second time it lets go.
+                async with asyncio.timeout(STATEMENT_S + 1), asyncio.timeout(STATEMENT_S):
                     yield self._voice
             except psycopg.DataError:
                 raise

@@ -1,6 +1,7 @@
 """Which store the environment asks for, with the variables that CLIProxyAPI has for it, and where its copy is."""
 
 import os
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,8 @@ def chosen(environ: Mapping[str, str] = os.environ) -> Chosen | None:
     if database := database_of(environ):
         from cliproxy.stores.postgres import PostgresStore
 
-        return Chosen(_here(environ, "PGSTORE", "pgstore"), PostgresStore(database))
+        here = _here(environ, "PGSTORE", "pgstore")
+        return Chosen(here, PostgresStore(database, f"{platform.node()}:{here.folder}"))
     if endpoint := environ.get("OBJECTSTORE_ENDPOINT"):
         from cliproxy.stores.s3 import S3Store
 

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
 
 from cliproxy.credentials.atomic_write import write_atomically
 from cliproxy.credentials.file_lock import locked
-from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, StoreAway, Unfit, is_document
+from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, Lease, StoreAway, Unfit, is_document
 from cliproxy.watching import wakes
 
 
@@ -90,14 +90,20 @@ class FileStore:
             raise Conflict(path)
 
     @asynccontextmanager
-    async def lock(self, path: str) -> AsyncIterator[None]:
+    async def lock(self, path: str) -> AsyncIterator[Lease]:
         file = self.folder / path
         async with AsyncExitStack() as held:
             try:
                 await held.enter_async_context(locked(file))
             except OSError as error:
                 raise Unfit(f"{file} cannot be locked: {error.strerror}") from None
-            yield
+            yield Lease(path)
+
+    async def unsettled(self) -> Sequence[Lease]:
+        return ()
+
+    async def settle(self, leases: Sequence[Lease]) -> None:
+        """A directory is never away."""
 
     async def changes(self) -> AsyncGenerator[None]:
         folders = (self.config_path.parent, self.auth_dir)

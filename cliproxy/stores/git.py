@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -31,7 +31,7 @@ from dulwich.refs import Ref
 from dulwich.repo import Repo
 from urllib3.exceptions import HTTPError
 
-from cliproxy.stores.store import Conflict, Document, StoreAway, is_document
+from cliproxy.stores.store import Conflict, Document, Lease, StoreAway, is_document
 
 POLLED_EVERY_S = 15.0
 _TRIES = 10
@@ -195,8 +195,14 @@ class GitStore:
             raise StoreAway(f"Git: what was fetched is not whole: {type(error).__name__}") from None
 
     @asynccontextmanager
-    async def lock(self, path: str) -> AsyncIterator[None]:
-        yield
+    async def lock(self, path: str) -> AsyncIterator[Lease]:
+        yield Lease(path)
+
+    async def unsettled(self) -> Sequence[Lease]:
+        return ()
+
+    async def settle(self, leases: Sequence[Lease]) -> None:
+        """There are no locks."""
 
     async def changes(self) -> AsyncGenerator[None]:
         known: object = None

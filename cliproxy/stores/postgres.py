@@ -4,22 +4,29 @@ Other gateways are told of changes by NOTIFY, which triggers send whoever the wr
 connection, so that they end with it.
 
 A server that says nothing, or a network that has swallowed it, is given up soon: see `_answering`.
+
+A login that is renewed while the database goes away is newer with whoever renewed it than in the database, and its old
+refresh token must not be spent again. So the holder of a lock leaves its name, and takes it back when the database has
+what it knows (`settle`). Whoever gets the lock and finds another one's name waits for that, except where the holder
+was ended: then its connection closed at once, while the server went on.
 """
 
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
 import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.errors import DataError, LockNotAvailable
+from psycopg.pq import ConnStatus
 
 from cliproxy.database import Database
 from cliproxy.postgres import composed, connected, lock_number, trouble
-from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, StoreAway, Unfit, is_document
+from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, Lease, StoreAway, Unfit, is_document
 
 _CHANNEL = "cliproxy_documents"
 _LISTENED_FOR_S = 30.0
@@ -37,6 +44,9 @@ CREATE TABLE IF NOT EXISTS {schema}.config_store (
 CREATE TABLE IF NOT EXISTS {schema}.auth_store (
     id TEXT PRIMARY KEY, content JSONB NOT NULL,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(), updated_at TIMESTAMPTZ NOT NULL DEFAULT now());
+CREATE TABLE IF NOT EXISTS {schema}.cliproxy_lock_holder (
+    path TEXT PRIMARY KEY, holder TEXT NOT NULL, lease TEXT NOT NULL,
+    since TIMESTAMPTZ NOT NULL, server_began TIMESTAMPTZ NOT NULL);
 CREATE OR REPLACE FUNCTION {schema}.cliproxy_tell() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN PERFORM pg_notify('cliproxy_documents', TG_TABLE_SCHEMA); RETURN NULL; END $$;
 CREATE OR REPLACE TRIGGER cliproxy_tell AFTER INSERT OR UPDATE OR DELETE ON {schema}.config_store
@@ -44,11 +54,27 @@ CREATE OR REPLACE TRIGGER cliproxy_tell AFTER INSERT OR UPDATE OR DELETE ON {sch
 CREATE OR REPLACE TRIGGER cliproxy_tell AFTER INSERT OR UPDATE OR DELETE ON {schema}.auth_store
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.cliproxy_tell();
 """
-_TRIGGERS = """
-SELECT tgrelid FROM pg_trigger WHERE tgname = 'cliproxy_tell'
-    AND tgrelid IN (to_regclass(%s || '.config_store'), to_regclass(%s || '.auth_store'))"""
-"""One for each table, where all is there: making it locks the tables, and not everyone may."""
+_MADE = """
+SELECT to_regclass(%s || '.cliproxy_lock_holder') IS NOT NULL AND 2 = (SELECT count(*) FROM pg_trigger
+    WHERE tgname = 'cliproxy_tell'
+    AND tgrelid IN (to_regclass(%s || '.config_store'), to_regclass(%s || '.auth_store')))"""
+"""Whether all is there: making it locks the tables, and not everyone may."""
 _CONFIG_ID = "config"
+
+_HOLD = """
+INSERT INTO {schema}.cliproxy_lock_holder VALUES (%s, %s, %s, clock_timestamp(), pg_postmaster_start_time())
+ON CONFLICT (path) DO UPDATE SET
+    holder = excluded.holder, lease = excluded.lease, since = excluded.since, server_began = excluded.server_began"""
+_HELD = """
+SELECT extract(epoch FROM clock_timestamp() - since)::float8, server_began = pg_postmaster_start_time()
+FROM {schema}.cliproxy_lock_holder WHERE path = %s AND holder <> %s"""
+_UNSETTLED = "SELECT path, lease FROM {schema}.cliproxy_lock_holder WHERE holder = %s"
+_SETTLE = "DELETE FROM {schema}.cliproxy_lock_holder WHERE path = %s AND lease = %s"
+_CLOSED_WITHIN_S = 15.0
+"""A lock that was lost sooner was lost with its holder: a connection that is cut is found to be so only later."""
+_WAITED_FOR_S = 60.0
+"""How long a holder that went away with the server or the network has to come back."""
+_LOOKED_EVERY_S = 0.25
 
 _SELECT = "SELECT content::text FROM {schema}.{table} WHERE id = %s"
 _SELECT_LASTING = "SELECT content::text FROM {schema}.{table} WHERE id = %s FOR UPDATE"
@@ -64,10 +90,14 @@ class PostgresStore:
 
     name: ClassVar[str] = "PostgreSQL"
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, holder: str) -> None:
+        """holder: the name of whoever holds locks, the same after a restart."""
         self._database = database
+        self._holder = holder
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
+        self._leases: set[Lease] = set()
+        """Of the locks that are had now, or may be in a moment."""
 
     async def versions(self) -> Mapping[str, str]:
         async with self._connected() as connection:
@@ -119,17 +149,43 @@ class PostgresStore:
             raise Conflict(path)
 
     @asynccontextmanager
-    async def lock(self, path: str) -> AsyncIterator[None]:
+    async def lock(self, path: str) -> AsyncIterator[Lease]:
         # A connection of its own: it waits in the database while others work, and its end frees the lock.
-        connection = await self._connect()
+        connection, lease = await self._made_ready(await self._connect()), Lease(path, uuid.uuid4().hex)
+        self._leases.add(lease)
         try:
             async with _answering():
                 await connection.execute(f"SET lock_timeout = '{_LOCK_AWAITED_FOR}'")
             while not await _taken(connection, lock_number(f"{self._database.schema}/{path}")):
                 pass
-            yield
+            while await self._waits_for_another(connection, path):
+                pass
+            async with _answering():
+                await self._rows(connection, _HOLD, path, self._holder, lease.id)
+            yield lease
         finally:
+            self._leases.remove(lease)
             await connection.close()
+
+    async def _waits_for_another(self, connection: AsyncConnection, path: str) -> bool:
+        """Whether the holder before may still know better; after a moment."""
+        async with _answering():
+            for age_s, is_same_server in await self._rows(connection, _HELD, path, self._holder):
+                was_ended = is_same_server and age_s < _CLOSED_WITHIN_S
+                if age_s < _WAITED_FOR_S and not was_ended:
+                    await asyncio.sleep(_LOOKED_EVERY_S)
+                    return True
+        return False
+
+    async def unsettled(self) -> Sequence[Lease]:
+        async with self._connected() as connection:
+            found = await self._rows(connection, _UNSETTLED, self._holder)
+        return [lease for path, id in found if (lease := Lease(path, id)) not in self._leases]
+
+    async def settle(self, leases: Sequence[Lease]) -> None:
+        async with self._connected() as connection:
+            for path, id in leases:
+                await self._rows(connection, _SETTLE, path, id)
 
     async def changes(self) -> AsyncGenerator[None]:
         connection = await self._connect()
@@ -152,9 +208,8 @@ class PostgresStore:
         return any(told.payload == self._database.schema for told in heard)
 
     async def close(self) -> None:
-        if self._connection:
-            await self._connection.close()
-            self._connection = None
+        await self._disconnect()
+        self._turn = asyncio.Lock()
 
     # ------------------------------------------------------------ the connection
 
@@ -162,15 +217,22 @@ class PostgresStore:
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         """The connection for short work, one at a time; made anew where it broke."""
         async with self._turn:
-            if self._connection is None:
-                self._connection = await self._made_ready(await self._connect())
             try:
+                if self._connection and not _is_open(self._connection):
+                    await self._disconnect()
+                if self._connection is None:
+                    self._connection = await self._made_ready(await self._connect())
                 async with _answering():
                     yield self._connection
             except (StoreAway, asyncio.CancelledError):
                 # Nobody knows where it is.
-                await self.close()
+                await self._disconnect()
                 raise
+
+    async def _disconnect(self) -> None:
+        if self._connection:
+            await self._connection.close()
+            self._connection = None
 
     async def _made_ready(self, connection: AsyncConnection) -> AsyncConnection:
         """With the tables; closed where that fails."""
@@ -178,7 +240,8 @@ class PostgresStore:
             async with _answering():
                 schema = self._database.schema
                 name = sql.Identifier(schema).as_string(connection)
-                if len(await self._rows(connection, _TRIGGERS, name, name)) < 2:
+                (is_made,) = (await self._rows(connection, _MADE, name, name, name))[0]
+                if not is_made:
                     async with connection.transaction():
                         # Two that make the same tables at once would fail.
                         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_number(_CHANNEL),))
@@ -194,12 +257,23 @@ class PostgresStore:
 
     async def _rows(self, connection: AsyncConnection, statement: str, *values: str, table: str = "") -> list[tuple]:
         cursor = await connection.execute(composed(statement, self._database.schema, table=table), values or None)
-        return await cursor.fetchall()
+        return await cursor.fetchall() if cursor.description else []
 
 
 def _place(path: str) -> tuple[str, str]:
     """The table and the id."""
     return ("config_store", _CONFIG_ID) if path == CONFIG else ("auth_store", path.removeprefix(AUTHS))
+
+
+def _is_open(connection: AsyncConnection) -> bool:
+    """False where the server has ended it while nobody used it; nothing is asked for that."""
+    try:
+        connection.pgconn.consume_input()
+        # The first one may have met the server's last words.
+        connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return False
+    return connection.pgconn.status == ConnStatus.OK
 
 
 async def _taken(connection: AsyncConnection, lock: int) -> bool:

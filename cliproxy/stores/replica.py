@@ -8,14 +8,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 
 from cliproxy.credentials.atomic_write import write_atomically
 from cliproxy.stores.alike import Memory, is_same
 from cliproxy.stores.file import FileStore, version_of
 from cliproxy.stores.merge import merged
-from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, Store, StoreAway, Unfit, is_document
+from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, Lease, Store, StoreAway, Unfit, is_document
 from cliproxy.wire import json
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ class Replica:
         self._path = here.folder / ".alike.json"
         self._memory = Memory()
         self._runs = asyncio.Lock()
+        self._is_settled = False
+        """Whether the store has all that was done under locks that are over, by who had this directory before too."""
         self.trouble = ""
         """Why the store is away; empty: it is not."""
         self.away_since_s = 0.0
@@ -67,11 +69,18 @@ class Replica:
         async with self._runs, asyncio.TaskGroup() as group:
             for side in (self._here, self._there):
                 group.create_task(self._follow(side, woken))
+            tries = 0
             while True:
                 await woken.wait()
                 woken.clear()
-                if await self._tried(self.synchronise()):
+                if await self._tried(self._synchronise_and_settle()):
                     self._told("")
+                    tries = 0
+                if self.trouble or not self._is_settled:
+                    # Others may wait for what they do not know yet.
+                    pause_s = RETRIED_AFTER_S[min(tries, len(RETRIED_AFTER_S) - 1)]
+                    asyncio.get_running_loop().call_later(pause_s, woken.set)
+                    tries += 1
 
     async def _follow(self, side: Store, woken: asyncio.Event) -> None:
         tries = 0
@@ -90,19 +99,44 @@ class Replica:
             woken.set()
 
     @asynccontextmanager
-    async def locked(self, path: str) -> AsyncIterator[None]:
+    async def locked(self, path: str) -> AsyncIterator[bool]:
         """Keeps everyone, on other machines too, from a document; it is alike on both sides then, and again afterwards.
 
-        While the store is away, only those on this machine are kept from it, and `run` makes it alike later.
+        While the store is away, only those on this machine are kept from it, which is told by False, and `run` makes it
+        alike later.
         """
+        leases: list[Lease] = []
         async with AsyncExitStack() as held:
-            is_there = await self._tried(held.enter_async_context(self._there.lock(path)))
-            is_there = is_there and await self._tried(self._synchronise_one(path))
-            yield
-            if is_there:
-                await self._tried(self._synchronise_one(path))
 
-    def locked_login(self, name: str) -> AbstractAsyncContextManager[None]:
+            async def lock() -> None:
+                leases.append(await held.enter_async_context(self._there.lock(path)))
+                await self._synchronise_one(path)
+
+            async def settle() -> None:
+                await self._synchronise_one(path)
+                await self._asked(self._there.settle(leases))
+
+            is_had = await self._tried(lock())
+            try:
+                yield is_had
+            finally:
+                if not (is_had and await self._tried(settle())):
+                    self._is_settled = False
+
+    async def _synchronise_and_settle(self) -> None:
+        left: Sequence[Lease] = ()
+        try:
+            if not self._is_settled:
+                # What was done under them is in the directory, and soon in the store.
+                self._is_settled, left = True, await self._asked(self._there.unsettled())
+            await self.synchronise()
+            if left:
+                await self._asked(self._there.settle(left))
+        except BaseException:
+            self._is_settled = False
+            raise
+
+    def locked_login(self, name: str) -> AbstractAsyncContextManager[bool]:
         """See `locked`. name: of an auth file."""
         return self.locked(AUTHS + name)
 

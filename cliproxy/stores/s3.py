@@ -1,7 +1,7 @@
 """Documents as objects of a bucket, in any service that speaks S3's protocol."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, NotFoundError, PreconditionError
 from obstore.store import S3Store as Bucket
 
-from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, StoreAway, is_document
+from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, Lease, StoreAway, is_document
 
 if TYPE_CHECKING:
     from obstore import PutMode, PutResult
@@ -95,8 +95,14 @@ class S3Store:
             raise Conflict(path)
 
     @asynccontextmanager
-    async def lock(self, path: str) -> AsyncIterator[None]:
-        yield
+    async def lock(self, path: str) -> AsyncIterator[Lease]:
+        yield Lease(path)
+
+    async def unsettled(self) -> Sequence[Lease]:
+        return ()
+
+    async def settle(self, leases: Sequence[Lease]) -> None:
+        """There are no locks."""
 
     async def changes(self) -> AsyncGenerator[None]:
         known: Mapping[str, str] | None = None

@@ -3,7 +3,7 @@
 A path is `config/config.yaml` or `auths/NAME.json`, as CLIProxyAPI's own stores have them.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -32,6 +32,13 @@ class Document(NamedTuple):
     """Another one for another content; means nothing else, and nothing to another store."""
 
 
+class Lease(NamedTuple):
+    """That a document was locked once."""
+
+    path: str
+    id: str = ""
+
+
 class Store(Protocol):
     """A set of documents. Every call may raise StoreAway. One that is cancelled may have done what it does, or not."""
 
@@ -55,9 +62,21 @@ class Store(Protocol):
         """Remove the document with a version. Raises Conflict."""
         ...
 
-    def lock(self, path: str) -> AbstractAsyncContextManager[None]:
+    def lock(self, path: str) -> AbstractAsyncContextManager[Lease]:
         """Keeps all others that ask for it, wherever they are, from a document, and ends with its holder. A store that
-        cannot do that keeps nobody: then only `Conflict` tells."""
+        cannot do that keeps nobody: then only `Conflict` tells.
+
+        Whoever loses the store under a lock may know better than the store. Others that get the lock wait until it is
+        settled, though not for ever.
+        """
+        ...
+
+    async def unsettled(self) -> Sequence[Lease]:
+        """Locks from here that are over and not settled, for the store or whoever had them went away."""
+        ...
+
+    async def settle(self, leases: Sequence[Lease]) -> None:
+        """The store has all that was done under these locks."""
         ...
 
     def changes(self) -> AsyncGenerator[None]:
@@ -65,7 +84,7 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections. It may be used again, in another event loop too."""
         ...
 
 

@@ -118,7 +118,7 @@ async def test_gateways_go_by_one_config_and_one_set_of_logins(
 async def test_a_config_of_the_stores_that_is_invalid_is_told_and_left_there(
     machines: list[Machine], client: ClientSession, shared_upstream: Upstream, database: PostgresServer
 ) -> None:
-    store = PostgresStore(Database(database.dsn))
+    store = PostgresStore(Database(database.dsn), "test")
     async with machines[0].serving(config_for(shared_upstream)) as gateway:
         good = await store.read(CONFIG)
         assert good

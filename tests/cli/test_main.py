@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+import yaml
 from aiohttp import ClientSession
 
 from tests.calls import ask, call
@@ -54,6 +55,36 @@ async def test_serve_takes_host_port_and_mitmproxys_arguments(
     async with serve(config, "--host", "127.0.0.1", "--port", "0", *options) as gateway, ClientSession() as client:
         assert (await ask(client, gateway, call("anthropic"))).status == 200
     assert b"/v1/messages" in saved.read_bytes()
+
+
+def rewrite(folder: Path, config: Mapping[str, Any]) -> None:
+    """Change the one config there."""
+    [path] = folder.glob("config-*.yaml")
+    path.write_text(yaml.safe_dump(dict(config)), "utf-8")
+
+
+async def test_an_address_given_by_hand_is_kept_even_where_the_config_names_it_too(
+    serve: Serve, tmp_path: Path, upstream: Upstream, free_port: int
+) -> None:
+    config = {**config_for(upstream), "port": free_port}
+    async with serve(config, "--port", str(free_port)) as gateway, ClientSession() as client:
+        rewrite(tmp_path, {**config, "port": 1, "request-retry": 7})
+        await gateway.wait_for("config: request-retry")
+        async with client.get(f"{gateway.url}/healthz") as answer:
+            assert answer.status == 200
+        assert await gateway.stop() == 0
+        assert gateway.text.count("listening at") == 1 and "cannot listen" not in gateway.text
+
+
+async def test_without_one_it_moves_with_the_config(
+    serve: Serve, tmp_path: Path, upstream: Upstream, free_port: int
+) -> None:
+    config = {**config_for(upstream), "port": free_port}
+    async with serve(config) as gateway, ClientSession() as client:
+        rewrite(tmp_path, {**config, "port": 0})
+        gateway.port = int((await gateway.wait_for(r"listening at \S*:(\d+)\.$", times=2))[1])
+        async with client.get(f"{gateway.url}/healthz") as answer:
+            assert (answer.status, gateway.port == free_port) == (200, False)
 
 
 async def test_serve_web_starts_mitmweb(serve: Serve, confdir: Path, free_port: int) -> None:

@@ -144,6 +144,35 @@ async def test_under_load_turns_are_fair_and_nothing_fails(team: Team) -> None:
     assert all(abs(count - fair) <= 0.05 * fair for count in team.served.values()), team.served
 
 
+@pytest.mark.timeout(180)
+async def test_no_refresh_token_is_spent_twice_though_the_database_dies_again_and_again(
+    team: Team, database: PostgresServer
+) -> None:
+    deaths, is_over = 3, asyncio.Event()
+    async with team.running(logins=2, token_life_s=1):
+
+        async def use(gateway: Gateway) -> None:
+            while not is_over.is_set():
+                # Without the database, nobody renews what another one may renew too.
+                assert await team.ask(gateway, "") in (200, 502, 503)
+
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for gateway in team.gateways:
+                group.create_task(use(gateway))
+            for _ in range(deaths):
+                renewals = len(team.server.token_requests)
+                await team.server.asked(renewals + 3)
+                await database.kill()
+                await database.start()
+            is_over.set()
+        async with asyncio.timeout(30):
+            for gateway in team.gateways:
+                while await team.ask(gateway, "") != 200:
+                    pass
+    assert team.server.ledger.reuses == 0
+    assert team.server.ledger.refusals.total() == 0
+
+
 async def test_what_one_finds_out_the_other_knows_within_a_second(team: Team) -> None:
     async with team.running(logins=2, token_life_s=3600):
         one, other = team.gateways

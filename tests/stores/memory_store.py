@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import ClassVar
 
-from cliproxy.stores.store import Conflict, Document, StoreAway
+from cliproxy.stores.store import Conflict, Document, Lease, StoreAway
 
 
 class MemoryStore:
@@ -48,10 +48,16 @@ class MemoryStore:
         self._wake()
 
     @asynccontextmanager
-    async def lock(self, path: str) -> AsyncIterator[None]:
+    async def lock(self, path: str) -> AsyncIterator[Lease]:
         self._check()
         async with self._locks[path]:
-            yield
+            yield Lease(path)
+
+    async def unsettled(self) -> Sequence[Lease]:
+        return ()
+
+    async def settle(self, leases: Sequence[Lease]) -> None:
+        """It is never away under a lock."""
 
     async def changes(self) -> AsyncGenerator[None]:
         woken = asyncio.Event()

@@ -74,7 +74,7 @@ async def opened(
         "file": lambda: FileStore(tmp_path),
         "git": lambda: GitStore(str(tmp_path / "remote.git"), tmp_path / f"clone-{next(clones)}", "main"),
         "s3": lambda: S3Store(s3, bucket, "test-access", "test-secret"),
-        "postgres": lambda: PostgresStore(Database(database.dsn if database else "", schema)),
+        "postgres": lambda: PostgresStore(Database(database.dsn if database else "", schema), f"holder {next(clones)}"),
     }
     match request.param:
         case "git":

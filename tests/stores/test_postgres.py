@@ -3,6 +3,7 @@
 import asyncio
 import json
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ async def opened(tmp_path: Path, server: PostgresServer, schema: str) -> AsyncIt
     sides: list[Side[PostgresStore]] = []
 
     def _open(name: str, dsn: str = server.dsn) -> Side[PostgresStore]:
-        sides.append(Side(tmp_path / name, PostgresStore(Database(dsn, schema))))
+        sides.append(Side(tmp_path / name, PostgresStore(Database(dsn, schema), name)))
         return sides[-1]
 
     yield _open
@@ -67,7 +68,7 @@ async def opened(tmp_path: Path, server: PostgresServer, schema: str) -> AsyncIt
 async def far(opened: Open, tmp_path: Path, network: Relay, schema: str) -> AsyncIterator[Side[PostgresStore]]:
     """A gateway behind a network that can be cut."""
     dsn = f"postgresql://postgres@127.0.0.1:{network.port}/postgres"
-    side = Side(tmp_path / "far", PostgresStore(Database(dsn, schema)))
+    side = Side(tmp_path / "far", PostgresStore(Database(dsn, schema), "far"))
     yield side
     await side.store.close()
 
@@ -216,6 +217,68 @@ async def test_who_waits_for_a_lock_that_is_held_goes_on_waiting(opened: Open, m
     assert right.replica.trouble == ""
 
 
+async def renewed(side: Side[PostgresStore]) -> object:
+    """The login that a gateway finds when its turn has come to renew it."""
+    async with side.replica.locked(A) as is_had:
+        assert is_had
+        return json.loads(side.files[A])
+
+
+async def test_a_login_renewed_when_the_server_went_down_is_waited_for(
+    opened: Open, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, right = opened("left"), opened("right")
+    left.put(A, login("1", "01"))
+    await left.sync()
+    await right.sync()
+    looks, look = asyncio.Queue[bool](), right.store._waits_for_another
+
+    async def told(connection: AsyncConnection, path: str) -> bool:
+        looks.put_nowait(waits := await look(connection, path))
+        return waits
+
+    monkeypatch.setattr(right.store, "_waits_for_another", told)
+    async with left.replica.locked(A) as is_had:
+        assert is_had
+        await server.kill()
+        left.put(A, login("2", "02"))
+    await server.start()
+    async with asyncio.timeout(20):
+        waiting = asyncio.create_task(renewed(right))
+        assert [await looks.get() for _ in range(2)] == [True] * 2
+        # Back, or started anew: `run` makes both alike, and settles what was locked.
+        left = left.anew()
+        running = asyncio.create_task(left.replica.run())
+        assert await waiting == json.loads(login("2", "02"))
+        running.cancel()
+
+
+async def test_who_was_killed_with_a_lock_is_not_waited_for(opened: Open) -> None:
+    left, right = opened("left"), opened("right")
+    left.put(A, login("1", "01"))
+    await left.sync()
+    async with left.store.lock(A):
+        pass  # Its connection ends, and nothing is settled.
+    async with asyncio.timeout(2):
+        assert await renewed(right) == json.loads(login("1", "01"))
+
+
+async def test_who_does_not_come_back_is_not_waited_for_without_end(
+    opened: Open, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_CLOSED_WITHIN_S", 0.0)
+    monkeypatch.setattr(postgres, "_WAITED_FOR_S", 0.3)
+    left, right = opened("left"), opened("right")
+    left.put(A, login("1", "01"))
+    await left.sync()
+    async with left.store.lock(A):
+        pass
+    began_s = time.monotonic()
+    async with asyncio.timeout(5):
+        assert await renewed(right) == json.loads(login("1", "01"))
+    assert time.monotonic() - began_s > 0.25
+
+
 async def test_a_write_that_is_cancelled_leaves_a_store_that_works(
     opened: Open, server: PostgresServer, schema: str
 ) -> None:
@@ -252,13 +315,13 @@ async def test_three_machines_that_change_one_login_at_once_end_alike(opened: Op
 
 async def test_who_may_not_make_the_tables_may_try_again_and_use_them(server: PostgresServer, schema: str) -> None:
     role = f"role_{schema}"
-    store = PostgresStore(Database(server.dsn.replace("postgres@", f"{role}@"), schema))
+    store = PostgresStore(Database(server.dsn.replace("postgres@", f"{role}@"), schema), role)
     async with connected(server) as connection:
         await connection.execute(composed("CREATE ROLE {role} LOGIN", schema, role=role))
         for _ in range(2):
             with pytest.raises(StoreAway, match="42501"):
                 await store.versions()
-        made = PostgresStore(Database(server.dsn, schema))
+        made = PostgresStore(Database(server.dsn, schema), "owner")
         version = await made.write(A, login("1", "01"), None)
         await made.close()
         await connection.execute(composed("GRANT USAGE ON SCHEMA {schema} TO {role}", schema, role=role))
