@@ -85,8 +85,9 @@ class GracefulStop:
     async def _come_to_end(self) -> None:
         is_needed = True
         while is_needed or self._exchanges:
-            is_needed = await self._leave()
+            # Before the first look, too: what was accepted last is known only then.
             await asyncio.sleep(LOOK_S)
+            is_needed = await self._leave()
 
     async def _leave(self) -> bool:
         """Close what can be closed now; return whether a client may wait for an answer, or be about to ask."""
@@ -117,9 +118,10 @@ async def _stop_accepting() -> None:
     servers = [server for listener in listeners for server in listener._servers if isinstance(server, asyncio.Server)]
     while servers:
         # The kernel cuts off those that wait to be accepted: mitmproxy would do other things between look and close.
-        for server in [server for server in servers if not _is_waited_for(server)]:
-            server.close()
-            servers.remove(server)
+        for server in list(servers):
+            if not _is_waited_for(server):
+                server.close()
+                servers.remove(server)
         await asyncio.sleep(0)
     ctx.options.update(server=False)
 
