@@ -62,6 +62,8 @@ class KeyLimits:
         self._clock = clock
         self._price = price
         self._accounts: dict[bytes, _Account] = {}
+        self._resumed: set[bytes] = set()
+        """Keys of which it is known what they spent before; others have no budget yet."""
         self._warned: set[tuple[str, str]] = set()
 
     async def admit(self, key: ClientKey) -> None:
@@ -111,7 +113,8 @@ class KeyLimits:
         today = datetime.fromtimestamp(now, UTC)
         month_began_s = datetime(today.year, today.month, 1, tzinfo=UTC).timestamp()
         for key in keys:
-            if key.budget_usd and digest_of(key) not in self._accounts:
+            if key.budget_usd and digest_of(key) not in self._resumed:
+                self._resumed.add(digest_of(key))
                 self._account(key).spend(now, spent_usd(_name(key), month_began_s))
 
     def spent_usd(self, key: ClientKey) -> float:

@@ -285,3 +285,11 @@ def test_what_was_spent_before_a_restart_counts() -> None:
     # A reload takes nothing over twice.
     limits.resume([limited], spent)
     assert len(asked) == 1
+
+
+def test_a_key_that_gets_a_budget_later_has_spent_what_it_spent() -> None:
+    limits = KeyLimits(Clock(), dollar_a_token)
+    limits.resume([key(rpm=9)], lambda name, since_s: 4.0)
+    limits.check(key(rpm=9))
+    limits.resume([key(budget_usd=5)], lambda name, since_s: 4.0)
+    assert limits.spent_usd(key(budget_usd=5)) == 4.0

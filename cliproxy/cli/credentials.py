@@ -19,8 +19,11 @@ from cliproxy.credentials.auth_dir import AuthDir, AuthFileMissing
 from cliproxy.credentials.auth_file import AuthFile, AuthFileFault
 from cliproxy.credentials.linked import TOOLS, FoundLogin, find, link_to, linked_path, look
 from cliproxy.credentials.portable import Portable, read_accounts, write_accounts
+from cliproxy.database import database_of
 from cliproxy.providers import VENDORS
 from cliproxy.routing.registry import builtin_registry
+from cliproxy.stores.choice import chosen as chosen_store
+from cliproxy.stores.replica import Replica
 
 app = App(name="credentials", help="Show, move and switch the accounts that the gateway uses.")
 
@@ -51,10 +54,13 @@ async def check(
 ) -> None:
     """Ask the vendors whether accounts still work, and what they may still use. Exit code 1: one does not."""
     settings = load(config)
-    accounts = Accounts(settings, builtin_registry())
+    replica = _shared()
+    accounts = Accounts(settings, builtin_registry(), elsewhere=replica.locked_login if replica else None)
     accounts.load()
     failures, chosen = _chosen({account.name: account.file for account in accounts}, names) if names else (0, [])
     rows = await credentials_check.check(accounts, chosen)
+    if replica:
+        await replica.close()
     if as_json:
         print(json.dumps([asdict(row) for row in rows], ensure_ascii=False, indent=2))
     else:
@@ -282,6 +288,12 @@ async def _done(auth_dir: AuthDir, name: str, act: Callable[[AuthDir, str], None
     except AuthFileFault as fault:
         return _failed(name, fault)
     return 0
+
+
+def _shared() -> Replica | None:
+    """What keeps gateways on other machines from a login that is renewed here; only PostgreSQL can."""
+    store = chosen_store() if database_of() else None
+    return Replica(*store) if store else None
 
 
 def _chosen(found: Mapping[str, AuthFile | AuthFileFault], names: Iterable[str]) -> tuple[int, list[str]]:

@@ -6,10 +6,12 @@ of each entry only, and is weighed by its time against what others told meanwhil
 
 import asyncio
 import logging
+import re
 import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,11 +20,14 @@ from psycopg import AsyncConnection
 
 from cliproxy.postgres import composed
 from cliproxy.sharing.link import CHANNEL, Away, Link
+from cliproxy.wire import json
 
 logger = logging.getLogger(__name__)
 
 TOLD_EVERY_S = 0.05
 """What comes up within this time is told together."""
+TOLD_AT_ONCE = 1000
+"""Entries of one statement, which a slow database too must be done with in time."""
 MAX_ENTRY_BYTES = 6000
 """A notification of PostgreSQL's holds 8,000; what is larger stays here."""
 MAX_REMEMBERED = 50_000
@@ -44,9 +49,14 @@ SELECT pg_notify(%s, jsonb_build_array(%s::text, %s::text, kind, id, content, at
 _ALL = "SELECT kind, id, content, at_s FROM {schema}.cliproxy_board WHERE until_s > %s"
 _SWEEP = "DELETE FROM {schema}.cliproxy_board WHERE until_s < %s"
 
+_ESCAPE = re.compile(r"\\(?:u0000|.)")
+"""One of JSON's; of two backslashes the second begins none."""
+
 Id = tuple[str, ...]
 Key = tuple[str, str]
 """Kind and id, as the table has them."""
+_Notification = tuple[str, str, str, str, Any, float]
+"""Schema, name of the teller, kind, id, content, time."""
 Heard = Callable[[Id, Any], None]
 """Told of another gateway's entry: its id and its content, None where it is gone. Raises msgspec.ValidationError for
 what no gateway of this release would tell."""
@@ -79,7 +89,7 @@ class Board:
 
     def tell(self, kind: str, id: Id, content: Any, until_s: float) -> None:
         """Tell the others soon. content: what JSON can say; None: it is gone. until_s: nobody needs it afterwards."""
-        key, now = (kind, msgspec.json.encode(id).decode()), self._clock()
+        key, now = (kind, json.dumps_text(id)), self._clock()
         self._remember(key, now)
         self._untold.pop(key, None)
         self._untold[key] = Entry(content, now, now + REMOVED_FOR_S if content is None else until_s)
@@ -103,17 +113,22 @@ class Board:
             await self._flush()
 
     async def _flush(self) -> None:
-        untold, self._untold = self._untold, {}
-        if not untold:
-            return
-        try:
-            async with self._link.speaking() as connection:
-                await self._say(connection, untold)
-        except Away:
-            # The next greeting says it.
-            self._untold = untold | self._untold
-        except psycopg.DataError as error:
-            logger.warning("%d entries cannot be told to other gateways: %s", len(untold), error.sqlstate)
+        while self._untold:
+            untold = dict(islice(self._untold.items(), TOLD_AT_ONCE))
+            for key in untold:
+                del self._untold[key]
+            try:
+                async with self._link.speaking() as connection:
+                    await self._say(connection, untold)
+            except Away:
+                # The next greeting says it.
+                self._untold = untold | self._untold
+                return
+            except asyncio.CancelledError:
+                self._untold = untold | self._untold
+                raise
+            except psycopg.DataError as error:
+                logger.warning("%d entries cannot be told to other gateways: %s", len(untold), error.sqlstate)
 
     async def _say(self, connection: AsyncConnection, entries: dict[Key, Entry]) -> None:
         said = [_encoded(key, entry) for key, entry in entries.items()]
@@ -139,7 +154,10 @@ class Board:
 
     def heard(self, payload: str) -> None:
         """A notification has come."""
-        schema, name, kind, id, content, at_s = msgspec.json.decode(payload)
+        try:
+            schema, name, kind, id, content, at_s = msgspec.json.decode(payload, type=_Notification)
+        except msgspec.DecodeError:
+            return  # Whoever may connect may say anything.
         if schema == self._link.database.schema and name != self._name:
             self._hear(kind, id, content, at_s)
 
@@ -164,5 +182,5 @@ class Board:
 
 def _encoded(key: Key, entry: Entry) -> str:
     row = {"kind": key[0], "id": key[1], **entry._asdict()}
-    # PostgreSQL's text holds no NUL.
-    return msgspec.json.encode(row).decode().replace("\\u0000", "")
+    # PostgreSQL's JSON holds no NUL.
+    return _ESCAPE.sub(lambda escape: "" if escape[0] == "\\u0000" else escape[0], json.dumps_text(row))

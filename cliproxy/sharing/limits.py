@@ -23,6 +23,8 @@ from cliproxy.wire.errors import GatewayError
 WAITED_S = 1.0
 """A request is not held longer for what others know."""
 KEPT_S = 2 * WINDOW_S
+_MAX_TOKENS = 2**40
+"""Of one answer; upstreams may say anything, and the sums have to fit."""
 SWEPT_EVERY_S = 600.0
 
 _LOCK = "SELECT pg_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS number"
@@ -111,7 +113,7 @@ class SharedLimits:
     def used(self, key: ClientKey, tokens: int, cost_usd: float) -> None:
         name, now = _name(key), self._clock()
         self._used.keys[name] = key
-        self._used.tokens[name, int(now)] += tokens
+        self._used.tokens[name, int(now)] += min(tokens, _MAX_TOKENS)
         self._used.usd[name, _month(now)] += cost_usd
         self._is_wanted.set()
 
@@ -142,7 +144,13 @@ class SharedLimits:
             self._used.add(used)
             self._used.forget(int(self._clock()) - WINDOW_S)
             for one in asking:
-                _tell(one, _decision(one.key, self._check_alone))
+                if not one.answer.done():
+                    _tell(one, _decision(one.key, self._check_alone))
+        except asyncio.CancelledError:
+            self._used.add(used)
+            self._asking = asking + self._asking
+            self._is_wanted.set()
+            raise
 
     async def _settle(self, asking: list[_Asking], used: _Used) -> None:
         """Put what was used into the account, and decide about requests. Raises Away: nothing was, or is decided."""
@@ -168,18 +176,19 @@ class SharedLimits:
     async def _begin(self, account: "_Account", keys: Mapping[str, ClientKey], used: _Used) -> None:
         """What was spent before there was an account of this month is known from the ledger, to each gateway."""
         month = _month(self._clock())
+
+        def spent_before_usd(name: str, key: ClientKey) -> float:
+            return self._limits.spent_usd(key) - sum(new.usd.get((name, month), 0.0) for new in (used, self._used))
+
         await account.begin_costs(
-            [
-                (name, month, self._limits.spent_usd(key) - used.usd.get((name, month), 0.0))
-                for name, key in keys.items()
-                if key.budget_usd
-            ]
+            [(name, month, spent_before_usd(name, key)) for name, key in keys.items() if key.budget_usd]
         )
 
     async def _take(self, account: "_Account", keys: Mapping[str, ClientKey]) -> None:
         """Know what all gateways together know."""
         now = self._clock()
-        uses = await account.uses(list(keys), int(now) - WINDOW_S)
+        # What is a minute ago by the second may be less by a part of it.
+        uses = await account.uses(list(keys), int(now) - WINDOW_S - 1)
         spent_usd = await account.spent_usd(list(keys), _month(now))
         for name, key in keys.items():
             self._limits.take(key, uses.get(name, {}), spent_usd.get(name, 0.0))

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from cliproxy.database import Database
-from cliproxy.postgres import composed, connected, lock_number, trouble
+from cliproxy.postgres import connected, make_tables, trouble
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,6 @@ _LISTENED_FOR_S = 10.0
 """A connection that hears nothing for so long is asked whether it still is one."""
 
 _TABLES = """
-CREATE SCHEMA IF NOT EXISTS {schema};
 CREATE TABLE IF NOT EXISTS {schema}.cliproxy_board (
     kind TEXT NOT NULL, id TEXT NOT NULL, content JSONB,
     at_s DOUBLE PRECISION NOT NULL, until_s DOUBLE PRECISION NOT NULL, PRIMARY KEY (kind, id));
@@ -35,6 +34,10 @@ CREATE TABLE IF NOT EXISTS {schema}.cliproxy_key_cost (
 """
 """`board`: what each tells all, newest version; content NULL: it is gone. `key_use`: by the second, for rates, and lost
 when the server crashes. `key_cost`: by the month (year * 12 + month), for budgets."""
+_MADE = """
+SELECT 3 = count(*) FROM pg_tables
+WHERE schemaname = %s AND tablename IN ('cliproxy_board', 'cliproxy_key_use', 'cliproxy_key_cost')"""
+"""Whether all is there: not everyone may make it."""
 
 
 class Away(Exception):
@@ -102,10 +105,11 @@ class Link:
             listening.cancel()
 
     async def _make_tables(self, voice: AsyncConnection) -> None:
-        async with asyncio.timeout(STATEMENT_S), voice.transaction():
-            # Two that make the same tables at once would fail.
-            await voice.execute("SELECT pg_advisory_xact_lock(%s)", (lock_number(CHANNEL),))
-            await voice.execute(composed(_TABLES, self.database.schema))
+        schema = self.database.schema
+        async with asyncio.timeout(STATEMENT_S):
+            found = await (await voice.execute(_MADE, (schema,))).fetchone()
+            if not (found and found[0]):
+                await make_tables(voice, schema, _TABLES)
 
     def _is_well(self) -> None:
         logger.info("This gateway shares its state with others through PostgreSQL.")

@@ -39,7 +39,7 @@ class Sharing:
         while True:
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self.link.run(self._board.catch_up, self._board.heard))
+                    group.create_task(self.link.run(self._catch_up, self._board.heard))
                     group.create_task(self._board.speak())
                     group.create_task(self._limits.run())
                     group.create_task(self.presence.run())
@@ -47,6 +47,12 @@ class Sharing:
                 # Our own fault, which must not be the end of sharing.
                 logger.exception("the gateway failed on what it shares with others")
             await asyncio.sleep(RETRIED_AFTER_S[-1])
+
+    async def _catch_up(self) -> None:
+        """The database can be asked again. Raises Away."""
+        # What was let in meanwhile counts before anything else is.
+        await self._limits.flush()
+        await self._board.catch_up()
 
     async def leave(self) -> None:
         """Tell what is not told yet, and that this one ends, while it runs. What cannot be told soon is lost."""

@@ -7,13 +7,14 @@ A server that says nothing, or a network that has swallowed it, is given up soon
 
 A login that is renewed while the database goes away is newer with whoever renewed it than in the database, and its old
 refresh token must not be spent again. So the holder of a lock leaves its name, and takes it back when the database has
-what it knows (`settle`). Whoever gets the lock and finds another one's name waits for that, except where the holder
-was ended: then its connection closed at once, while the server went on.
+what it knows (`settle`). Whoever gets the lock and finds another one's name waits for that, though not for long where
+the holder was ended: then its connection closed at once, while the server went on.
 """
 
 import asyncio
 import hashlib
 import json
+import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,11 +22,11 @@ from typing import ClassVar
 
 import psycopg
 from psycopg import AsyncConnection, sql
-from psycopg.errors import DataError, LockNotAvailable
+from psycopg.errors import DataError, LockNotAvailable, QueryCanceled
 from psycopg.pq import ConnStatus
 
 from cliproxy.database import Database
-from cliproxy.postgres import composed, connected, lock_number, trouble
+from cliproxy.postgres import composed, connected, lock_number, make_tables, trouble
 from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, Lease, StoreAway, Unfit, is_document
 
 _CHANNEL = "cliproxy_documents"
@@ -37,7 +38,6 @@ _LOCK_AWAITED_FOR = "2s"
 """How long the server is silent while another one has a lock; then it is asked for it once more, as often as needed."""
 
 _TABLES = """
-CREATE SCHEMA IF NOT EXISTS {schema};
 CREATE TABLE IF NOT EXISTS {schema}.config_store (
     id TEXT PRIMARY KEY, content TEXT NOT NULL,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(), updated_at TIMESTAMPTZ NOT NULL DEFAULT now());
@@ -72,9 +72,13 @@ _UNSETTLED = "SELECT path, lease FROM {schema}.cliproxy_lock_holder WHERE holder
 _SETTLE = "DELETE FROM {schema}.cliproxy_lock_holder WHERE path = %s AND lease = %s"
 _CLOSED_WITHIN_S = 15.0
 """A lock that was lost sooner was lost with its holder: a connection that is cut is found to be so only later."""
+_SPARED_S = 2.0
+"""A holder that was ended is waited for so long all the same: its connection alone may have been."""
 _WAITED_FOR_S = 60.0
 """How long a holder that went away with the server or the network has to come back."""
 _LOOKED_EVERY_S = 0.25
+_MAX_LOCKS = 16
+"""At once; each is a connection, of which a server may have a hundred for all gateways."""
 
 _SELECT = "SELECT content::text FROM {schema}.{table} WHERE id = %s"
 _SELECT_LASTING = "SELECT content::text FROM {schema}.{table} WHERE id = %s FOR UPDATE"
@@ -96,6 +100,7 @@ class PostgresStore:
         self._holder = holder
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
+        self._locks = asyncio.Semaphore(_MAX_LOCKS)
         self._leases: set[Lease] = set()
         """Of the locks that are had now, or may be in a moment."""
 
@@ -150,6 +155,11 @@ class PostgresStore:
 
     @asynccontextmanager
     async def lock(self, path: str) -> AsyncIterator[Lease]:
+        async with self._locks, self._locked(path) as lease:
+            yield lease
+
+    @asynccontextmanager
+    async def _locked(self, path: str) -> AsyncIterator[Lease]:
         # A connection of its own: it waits in the database while others work, and its end frees the lock.
         connection, lease = await self._made_ready(await self._connect()), Lease(path, uuid.uuid4().hex)
         self._leases.add(lease)
@@ -158,7 +168,8 @@ class PostgresStore:
                 await connection.execute(f"SET lock_timeout = '{_LOCK_AWAITED_FOR}'")
             while not await _taken(connection, lock_number(f"{self._database.schema}/{path}")):
                 pass
-            while await self._waits_for_another(connection, path):
+            began_s = time.monotonic()
+            while await self._waits_for_another(connection, path, time.monotonic() - began_s):
                 pass
             async with _answering():
                 await self._rows(connection, _HOLD, path, self._holder, lease.id)
@@ -167,12 +178,12 @@ class PostgresStore:
             self._leases.remove(lease)
             await connection.close()
 
-    async def _waits_for_another(self, connection: AsyncConnection, path: str) -> bool:
-        """Whether the holder before may still know better; after a moment."""
+    async def _waits_for_another(self, connection: AsyncConnection, path: str, waited_s: float) -> bool:
+        """Whether the holder before may still know better; after a moment. waited_s: for it, until now."""
         async with _answering():
             for age_s, is_same_server in await self._rows(connection, _HELD, path, self._holder):
-                was_ended = is_same_server and age_s < _CLOSED_WITHIN_S
-                if age_s < _WAITED_FOR_S and not was_ended:
+                was_ended = is_same_server and age_s - waited_s < _CLOSED_WITHIN_S
+                if waited_s < _SPARED_S if was_ended else age_s < _WAITED_FOR_S:
                     await asyncio.sleep(_LOOKED_EVERY_S)
                     return True
         return False
@@ -209,7 +220,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         await self._disconnect()
-        self._turn = asyncio.Lock()
+        self._turn, self._locks = asyncio.Lock(), asyncio.Semaphore(_MAX_LOCKS)
 
     # ------------------------------------------------------------ the connection
 
@@ -242,10 +253,7 @@ class PostgresStore:
                 name = sql.Identifier(schema).as_string(connection)
                 (is_made,) = (await self._rows(connection, _MADE, name, name, name))[0]
                 if not is_made:
-                    async with connection.transaction():
-                        # Two that make the same tables at once would fail.
-                        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_number(_CHANNEL),))
-                        await connection.execute(composed(_TABLES, schema))
+                    await make_tables(connection, schema, _TABLES)
         except BaseException:
             await connection.close()
             raise
@@ -281,7 +289,7 @@ async def _taken(connection: AsyncConnection, lock: int) -> bool:
     async with _answering():
         try:
             await connection.execute("SELECT pg_advisory_lock(%s)", (lock,))
-        except LockNotAvailable:
+        except (LockNotAvailable, QueryCanceled):  # the latter where the role may not wait so long
             return False
         return True
 

@@ -143,7 +143,7 @@ class Replica:
     async def close(self) -> None:
         """Tell the store what it does not know yet, and let go of it, once `run` has ended."""
         async with self._runs:
-            await self._tried(self.synchronise())
+            await self._tried(self._synchronise_and_settle())
             await self._tried(self._asked(self._there.close()))
 
     # ------------------------------------------------------------ all documents

@@ -14,11 +14,13 @@ import pytest
 import pytest_asyncio
 import yaml
 from aiohttp import ClientSession
+from psycopg import AsyncConnection
 
 from cliproxy.database import Database
 from cliproxy.stores.postgres import PostgresStore
 from cliproxy.stores.store import CONFIG
 from tests.calls import ask, call
+from tests.oauth.authorization_server import AuthorizationServer
 from tests.processes import CLIENT_KEY, ROOT, Gateway, config_for, home, listening, mitmproxy
 from tests.stores.postgres_server import PostgresServer, postgres_server, program
 from tests.upstream import Upstream
@@ -58,8 +60,8 @@ class Machine:
         async with self.gateway(config) as gateway:
             yield await listening(gateway)
 
-    async def command(self, *words: str) -> str:
-        """What a command of cliproxy's prints here."""
+    async def command(self, *words: str, fails: bool = False) -> str:
+        """What a command of cliproxy's prints here. fails: it may."""
         environ = {**os.environ, "HOME": str(home()), **self.environ}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -72,7 +74,7 @@ class Machine:
             stderr=asyncio.subprocess.STDOUT,
         )
         printed = (await process.communicate())[0].decode()
-        assert process.returncode == 0, printed
+        assert fails or process.returncode == 0, printed
         return printed
 
 
@@ -113,6 +115,30 @@ async def test_gateways_go_by_one_config_and_one_set_of_logins(
         await third.command("credentials", "remove", name)
         for gateway in (first, second):
             await gateway.wait_for(rf"{name} changed, 0 credentials now")
+
+
+async def test_a_command_does_not_renew_a_login_that_a_gateway_renews(
+    machines: list[Machine], database: PostgresServer
+) -> None:
+    store = PostgresStore(Database(database.dsn), "gateway")
+    async with AuthorizationServer() as server:
+        oauth = {"token-url": f"{server.url}/oauth/token", "client-id": "test-client"}
+        config = {"providers": {"codex": {"oauth": oauth, "quota-url": server.url}}}
+        await store.write(CONFIG, yaml.safe_dump(config).encode(), None)
+        login = {"type": "codex", "account_id": "test", **server.issuer.issue(), "expired": "2020-01-01T00:00:00Z"}
+        await store.write("auths/codex-me.json", json.dumps(login).encode(), None)
+        async with store.lock("auths/codex-me.json") as lease:
+            checking = asyncio.create_task(machines[0].command("credentials", "check", fails=True))
+            async with await AsyncConnection.connect(database.dsn, autocommit=True) as connection:
+                waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                while not (checking.done() or await (await connection.execute(waits)).fetchone()):
+                    pass
+            assert not checking.done()
+            assert server.token_requests == []
+            await store.settle([lease])
+        await checking
+        assert len(server.token_requests) == 1
+    await store.close()
 
 
 async def test_a_config_of_the_stores_that_is_invalid_is_told_and_left_there(

@@ -33,7 +33,7 @@ pytestmark = [
 LIMITED_KEY = "sk-test-limited-client-key"
 MANAGEMENT_KEY = "test-management-key"
 ASKED = {"model": "codex/gpt-5", "input": "hi", "stream": True}
-REQUESTS = int(os.environ.get("REQUESTS", "300"))
+REQUESTS = int(os.environ.get("REQUESTS", "180"))
 CLIENTS = 6
 schemas = (f"team_{number}" for number in itertools.count())
 

@@ -7,9 +7,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from psycopg import AsyncConnection
 
 from cliproxy.accounts.account import LiveAccount
 from cliproxy.config.schema import ClientKey
@@ -18,8 +20,10 @@ from cliproxy.credentials.cooldown import Cooldowns
 from cliproxy.credentials.pool import Pool
 from cliproxy.database import Database
 from cliproxy.limits import KeyLimits
+from cliproxy.postgres import composed
 from cliproxy.providers import VENDORS
 from cliproxy.providers.vendor import Quota, Window
+from cliproxy.sharing import board, limits
 from cliproxy.sharing.sharing import Sharing
 from cliproxy.wire.errors import GatewayError
 from cliproxy.wire.model import Usage
@@ -45,10 +49,10 @@ async def server() -> AsyncIterator[PostgresServer]:
 class Member:
     """A gateway's pool and limits, with its part in what is shared."""
 
-    def __init__(self, database: Database) -> None:
-        self.pool = Pool()
-        self.limits = KeyLimits(price=lambda provider, model, usage: float(usage.output or 0))
-        self.sharing = Sharing(database, self.pool, self.limits)
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self.pool = Pool(clock=clock)
+        self.limits = KeyLimits(clock, price=lambda provider, model, usage: float(usage.output or 0))
+        self.sharing = Sharing(database, self.pool, self.limits, clock)
 
     @property
     def cooldowns(self) -> Cooldowns:
@@ -208,6 +212,10 @@ async def test_a_cut_network_holds_nobody_up(server: PostgresServer) -> None:
             network.reset()
             await until(lambda: there.cooldowns.saved("a", "some-model"))
             await until(lambda: here.cooldowns.saved("b", "some-model"))
+            # Again they count together, what was let in meanwhile too.
+            assert not await refused(here, limited)
+            assert await refused(there, key(rpm=22))
+            assert not await refused(there, key(rpm=23))
 
 
 async def test_what_one_knows_of_accounts_the_others_know(members: tuple[Member, Member]) -> None:
@@ -259,3 +267,143 @@ async def test_one_leads_until_it_is_gone(members: tuple[Member, Member]) -> Non
                 pass
     await until(lambda: other.sharing.link.trouble)
     assert not await other.sharing.quotas.leads()
+
+
+@pytest.mark.parametrize("strange", ["nul\0", "half a \ud800", "escaped \\u0000", '"\\', "🤖" * 30, "long" * 3000])
+async def test_a_strange_name_keeps_no_other_entry_from_the_others(
+    members: tuple[Member, Member], strange: str
+) -> None:
+    one, other = members
+    async with taking_part(one, other):
+        one.pool.affinity.bind("session", strange, "a", strange)
+        one.cooldowns.sideline("a", strange, one, seconds=60, reason="quota", status=429, message=strange)
+        one.sideline("b")
+        await until(lambda: other.cooldowns.saved("b", "some-model"), 1.0)
+
+
+async def test_a_strange_notification_is_passed_over(
+    members: tuple[Member, Member], server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = members
+    async with taking_part(one, other), await AsyncConnection.connect(server.dsn, autocommit=True) as stranger:
+        for payload in ("", "hello", "[]", '["public"]', "{}"):
+            await stranger.execute("SELECT pg_notify('cliproxy_board', %s)", (payload,))
+        one.sideline("a")
+        await until(lambda: other.cooldowns.saved("a", "some-model"), 1.0)
+    assert "failed" not in caplog.text
+
+
+async def test_a_backlog_is_told_in_parts(members: tuple[Member, Member], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "TOLD_AT_ONCE", 10)
+    one, other = members
+    for number in range(95):
+        one.sideline(f"credential-{number}")
+    async with taking_part(one, other):
+        await until(lambda: all(other.cooldowns.saved(f"credential-{number}", "some-model") for number in range(95)))
+
+
+async def test_what_is_told_when_the_teller_is_cancelled_is_told_later(members: tuple[Member, Member]) -> None:
+    one, other = members
+    limited = key(rpm=100, budget_usd=100)
+    async with taking_part(one, other):
+        await refused(one, limited)
+        async with one.sharing.link.speaking():
+            one.sideline("a")
+            one.limits.book(limited, Usage(output=7), "p", "m")
+            telling = asyncio.create_task(one.sharing.flush())
+            refreshing = asyncio.create_task(one.limits.refresh([limited]))
+            await asyncio.wait([telling, refreshing], timeout=0.05)
+            telling.cancel()
+            refreshing.cancel()
+            await asyncio.gather(telling, refreshing, return_exceptions=True)
+        await one.sharing.flush()
+        await until(lambda: other.cooldowns.saved("a", "some-model"), 1.0)
+        await other.limits.refresh([limited])
+        assert other.limits.spent_usd(limited) == 7
+
+
+async def test_an_absurd_count_of_tokens_is_a_great_many(members: tuple[Member, Member]) -> None:
+    one, other = members
+    limited = key(tpm=100)
+    async with taking_part(one, other):
+        one.limits.book(limited, Usage(output=10**30), "p", "m")
+        one.limits.book(limited, Usage(output=10**30), "p", "m")
+        await one.sharing.flush()
+        assert await refused(other, limited)
+
+
+async def test_a_minute_is_as_long_as_with_one_gateway(server: PostgresServer) -> None:
+    now_s = time.time() // 1 + 0.9
+    database = Database(server.dsn, next(schemas))
+    one, other = (Member(database, lambda: now_s) for _ in range(2))
+    limited = key(rpm=1)
+    async with taking_part(one, other):
+        assert not await refused(one, limited)
+        now_s += 59.5
+        assert await refused(other, limited)
+        now_s += 1.5
+        assert not await refused(other, limited)
+
+
+async def test_what_is_used_while_an_account_is_begun_counts_once(
+    members: tuple[Member, Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = members
+    limited = key(budget_usd=100)
+    lock = limits._Account.lock
+
+    async def locked(account: Any, names: list[str]) -> None:
+        await lock(account, names)
+        monkeypatch.undo()
+        one.limits.book(limited, Usage(output=7), "p", "m")
+
+    monkeypatch.setattr(limits._Account, "lock", locked)
+    async with taking_part(one):
+        assert not await refused(one, limited)
+        await one.sharing.flush()
+        await one.limits.refresh([limited])
+        assert one.limits.spent_usd(limited) == 7
+
+
+async def test_requests_count_exactly_whatever_the_role_isolates_by_default(server: PostgresServer) -> None:
+    schema = next(schemas)
+    async with await AsyncConnection.connect(server.dsn, autocommit=True) as owner:
+        await owner.execute(composed("CREATE ROLE {role} LOGIN SUPERUSER", schema, role=f"user_{schema}"))
+        strict = "ALTER ROLE {role} SET default_transaction_isolation = 'serializable'"
+        await owner.execute(composed(strict, schema, role=f"user_{schema}"))
+    database, limited = Database(server.dsn.replace("postgres@", f"user_{schema}@"), schema), key(rpm=50)
+    members = Member(database), Member(database)
+
+    async def ask(member: Member) -> list[bool]:
+        return [await refused(member, limited) for _ in range(10)]
+
+    async with taking_part(*members):
+        told = await asyncio.gather(*(ask(member) for _ in range(5) for member in members))
+        assert sum(answers.count(False) for answers in told) == 50
+
+
+async def test_who_may_only_use_the_tables_shares(members: tuple[Member, Member], server: PostgresServer) -> None:
+    one, _ = members
+    schema = one.sharing.link.database.schema
+    async with taking_part(one), await AsyncConnection.connect(server.dsn, autocommit=True) as owner:
+        for statement in (
+            "CREATE ROLE {role} LOGIN",
+            "GRANT USAGE ON SCHEMA {schema} TO {role}",
+            "GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}",
+        ):
+            await owner.execute(composed(statement, schema, role=f"user_{schema}"))
+        user = Member(Database(server.dsn.replace("postgres@", f"user_{schema}@"), schema))
+        async with taking_part(user):
+            one.sideline("a")
+            await until(lambda: user.cooldowns.saved("a", "some-model"), 1.0)
+
+
+async def test_who_owns_a_schema_needs_no_right_beyond_it(server: PostgresServer) -> None:
+    schema = next(schemas)
+    async with await AsyncConnection.connect(server.dsn, autocommit=True) as owner:
+        await owner.execute(composed("CREATE ROLE {role} LOGIN", schema, role=f"user_{schema}"))
+        await owner.execute(composed("CREATE SCHEMA {schema} AUTHORIZATION {role}", schema, role=f"user_{schema}"))
+    member = Member(Database(server.dsn.replace("postgres@", f"user_{schema}@"), schema))
+    async with taking_part(member):
+        assert not await refused(member, key(rpm=1))
+        assert await refused(member, key(rpm=1))

@@ -217,6 +217,30 @@ async def test_who_waits_for_a_lock_that_is_held_goes_on_waiting(opened: Open, m
     assert right.replica.trouble == ""
 
 
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("setting", ["idle_session_timeout", "statement_timeout"])
+async def test_a_lock_is_had_and_waited_for_however_short_the_roles_patience_is(
+    server: PostgresServer, schema: str, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setattr(postgres, "_LOCK_AWAITED_FOR", "2s")
+    role = f"role_{schema}"
+    async with connected(server) as connection:
+        await connection.execute(composed("CREATE ROLE {role} LOGIN SUPERUSER", schema, role=role))
+        await connection.execute(composed(f"ALTER ROLE {{role}} SET {setting} = '100ms'", schema, role=role))
+    dsn = server.dsn.replace("postgres@", f"{role}@")
+    left, right = (PostgresStore(Database(dsn, schema), name) for name in ("left", "right"))
+
+    async def lock() -> None:
+        async with right.lock(A):
+            pass
+
+    async with left.lock(A):
+        waiting = asyncio.create_task(lock())
+        await asyncio.wait([waiting], timeout=0.4)
+        assert not waiting.done()
+    await waiting
+
+
 async def renewed(side: Side[PostgresStore]) -> object:
     """The login that a gateway finds when its turn has come to renew it."""
     async with side.replica.locked(A) as is_had:
@@ -233,8 +257,8 @@ async def test_a_login_renewed_when_the_server_went_down_is_waited_for(
     await right.sync()
     looks, look = asyncio.Queue[bool](), right.store._waits_for_another
 
-    async def told(connection: AsyncConnection, path: str) -> bool:
-        looks.put_nowait(waits := await look(connection, path))
+    async def told(connection: AsyncConnection, path: str, waited_s: float) -> bool:
+        looks.put_nowait(waits := await look(connection, path, waited_s))
         return waits
 
     monkeypatch.setattr(right.store, "_waits_for_another", told)
@@ -253,7 +277,24 @@ async def test_a_login_renewed_when_the_server_went_down_is_waited_for(
         running.cancel()
 
 
-async def test_who_was_killed_with_a_lock_is_not_waited_for(opened: Open) -> None:
+async def test_a_login_renewed_when_the_server_went_down_is_told_before_the_end(
+    opened: Open, server: PostgresServer
+) -> None:
+    left, right = opened("left"), opened("right")
+    left.put(A, login("1", "01"))
+    await left.sync()
+    await right.sync()
+    async with left.replica.locked(A):
+        await server.kill()
+        left.put(A, login("2", "02"))
+    await server.start()
+    await left.replica.close()
+    async with asyncio.timeout(5):
+        assert await renewed(right) == json.loads(login("2", "02"))
+
+
+async def test_who_was_killed_with_a_lock_is_hardly_waited_for(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "_SPARED_S", 0.1)
     left, right = opened("left"), opened("right")
     left.put(A, login("1", "01"))
     await left.sync()
@@ -328,6 +369,37 @@ async def test_who_may_not_make_the_tables_may_try_again_and_use_them(server: Po
         await connection.execute(composed("GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}", schema, role=role))
         assert await store.versions() == {A: version}
         await store.close()
+
+
+async def test_who_owns_a_schema_needs_no_right_beyond_it(server: PostgresServer, schema: str) -> None:
+    role = f"role_{schema}"
+    async with connected(server) as connection:
+        await connection.execute(composed("CREATE ROLE {role} LOGIN", schema, role=role))
+        await connection.execute(composed("CREATE SCHEMA {schema} AUTHORIZATION {role}", schema, role=role))
+    store = PostgresStore(Database(server.dsn.replace("postgres@", f"{role}@"), schema), role)
+    version = await store.write(A, login("1", "01"), None)
+    assert await store.versions() == {A: version}
+    await store.close()
+
+
+async def test_a_thousand_logins_that_are_due_at_once_leave_connections_to_others(
+    opened: Open, server: PostgresServer
+) -> None:
+    left, most = opened("left"), 0
+    await left.sync()
+    async with connected(server) as connection:
+
+        async def lock(number: int) -> None:
+            nonlocal most
+            async with left.store.lock(f"auths/{number}.json"):
+                count = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                async with turn:
+                    rows = await (await connection.execute(count)).fetchall()
+                most = max(most, rows[0][0])
+
+        turn = asyncio.Lock()
+        await asyncio.gather(*(lock(number) for number in range(150)))
+    assert most < 30
 
 
 async def test_rows_of_others_lead_nowhere(opened: Open, server: PostgresServer, schema: str, tmp_path: Path) -> None:
