@@ -111,8 +111,10 @@ class Ledger:
         """Wait for an exchange, and for what else comes within the time of a batch. True: that was all."""
         # Nobody is waited for without end while there is something to write.
         self._is_booked.wait(BATCH_EVERY_S if self._waiting else None)
-        is_last = self._is_closing.wait(BATCH_EVERY_S)
+        self._is_closing.wait(BATCH_EVERY_S)
         self._is_booked.clear()
+        # Not before: of who closes between the two, nobody would hear.
+        is_last = self._is_closing.is_set()
         while self._booked:
             # Prices are looked up here, where nobody waits for them.
             self._waiting.append(priced(self._booked.popleft()))

@@ -251,6 +251,24 @@ def test_the_same_exchange_is_counted_once(place: Place) -> None:
     assert total["exchanges"] == 1
 
 
+def test_an_end_that_comes_at_any_moment_is_heard(path: Path, quick: None) -> None:
+    ledger = Ledger(SETTINGS, path)
+    booked = ledger._is_booked
+
+    class Late(threading.Event):
+        """The end comes when a batch is about to be written."""
+
+        def clear(self) -> None:
+            ledger._is_closing.set()
+            self.set()
+            super().clear()
+
+    ledger._is_booked = Late()
+    booked.set()
+    ledger._thread.join(10)
+    assert not ledger._thread.is_alive()
+
+
 def test_gateways_that_share_a_ledger_write_all_of_it_once(server: PostgresServer | None, quick: None) -> None:
     """From the tables on, which all of them find missing."""
     place, size = empty(server), 200
