@@ -222,6 +222,7 @@ class GatewayLife:
 
     @asynccontextmanager
     async def _locked_elsewhere(self, name: str) -> AsyncIterator[bool]:
+        """Keeps other machines from an auth file; whether its login may be renewed here."""
         assert self._replica
         async with self._replica.locked_login(name) as is_had:
             # While the database is away, a refresh token is spent by nobody who is not alone.
@@ -292,7 +293,8 @@ class GatewayLife:
 
     def close(self) -> "asyncio.Task[None] | None":
         """Begin the end; whoever has to see it may await it. Exchanges under way go on to theirs."""
-        for task in (self._following, self._saving, self._replicating):
+        # Others are told of the end while this one still takes part, unless it never served.
+        for task in (self._following, self._saving, self._replicating, None if self.config else self._taking_part):
             if task:
                 task.cancel()
         return _start(self._ended(self._leave_accounts()), "end the gateway") if self.config else None

@@ -1,7 +1,6 @@
 """Which gateways are there: each says so on the board now and then, and takes it back when it ends."""
 
 import asyncio
-import platform
 import time
 import uuid
 from collections.abc import Callable
@@ -42,7 +41,7 @@ class Presence:
         """Say so until cancelled."""
         while True:
             until_s = self._clock() + PRESENT_S
-            self._board.tell("gateway", (self._name,), {"host": platform.node(), "until_s": until_s}, until_s)
+            self._board.tell("gateway", (self._name,), {"until_s": until_s}, until_s)
             await asyncio.sleep(SAID_EVERY_S)
 
     def leave(self) -> None:
@@ -58,6 +57,4 @@ class Presence:
 
 
 class _Told(msgspec.Struct):
-    host: str
-    """For people."""
     until_s: float

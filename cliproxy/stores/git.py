@@ -8,9 +8,9 @@ import asyncio
 import shutil
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from stat import S_IFDIR, S_IFREG, S_ISREG
 from typing import ClassVar
@@ -31,7 +31,7 @@ from dulwich.refs import Ref
 from dulwich.repo import Repo
 from urllib3.exceptions import HTTPError
 
-from cliproxy.stores.store import Conflict, Document, Lease, StoreAway, is_document
+from cliproxy.stores.store import Conflict, Document, Lockless, StoreAway, is_document
 
 POLLED_EVERY_S = 15.0
 _TRIES = 10
@@ -57,7 +57,7 @@ class _Refused(_Overtaken):
     """The remote has not taken what was pushed, perhaps for the same reason."""
 
 
-class GitStore:
+class GitStore(Lockless):
     """See `Store`. Repositories know no locks."""
 
     name: ClassVar[str] = "Git"
@@ -193,16 +193,6 @@ class GitStore:
             self._let_go()
             shutil.rmtree(self._folder, ignore_errors=True)
             raise StoreAway(f"Git: what was fetched is not whole: {type(error).__name__}") from None
-
-    @asynccontextmanager
-    async def lock(self, path: str) -> AsyncIterator[Lease]:
-        yield Lease(path)
-
-    async def unsettled(self) -> Sequence[Lease]:
-        return ()
-
-    async def settle(self, leases: Sequence[Lease]) -> None:
-        """There are no locks."""
 
     async def changes(self) -> AsyncGenerator[None]:
         known: object = None

@@ -1,8 +1,8 @@
 """Documents as objects of a bucket, in any service that speaks S3's protocol."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
@@ -10,7 +10,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, NotFoundError, PreconditionError
 from obstore.store import S3Store as Bucket
 
-from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, Lease, StoreAway, is_document
+from cliproxy.stores.store import AUTHS, CONFIG, Conflict, Document, Lockless, StoreAway, is_document
 
 if TYPE_CHECKING:
     from obstore import PutMode, PutResult
@@ -22,7 +22,7 @@ _NOT_IMPLEMENTED = "status code: 501"
 """In the messages of the library, which has no error of its own for it."""
 
 
-class S3Store:
+class S3Store(Lockless):
     """See `Store`. Objects know no locks, and are removed without a condition: who removes looks right before.
 
     Services that know no conditions are written to in the same way.
@@ -93,16 +93,6 @@ class S3Store:
             found = None
         if found != expected:
             raise Conflict(path)
-
-    @asynccontextmanager
-    async def lock(self, path: str) -> AsyncIterator[Lease]:
-        yield Lease(path)
-
-    async def unsettled(self) -> Sequence[Lease]:
-        return ()
-
-    async def settle(self, leases: Sequence[Lease]) -> None:
-        """There are no locks."""
 
     async def changes(self) -> AsyncGenerator[None]:
         known: Mapping[str, str] | None = None

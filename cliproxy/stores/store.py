@@ -3,8 +3,8 @@
 A path is `config/config.yaml` or `auths/NAME.json`, as CLIProxyAPI's own stores have them.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import ClassVar, NamedTuple, Protocol
 
 from cliproxy.credentials.auth_dir import checked_name
@@ -86,6 +86,20 @@ class Store(Protocol):
     async def close(self) -> None:
         """Let go of connections. It may be used again, in another event loop too."""
         ...
+
+
+class Lockless:
+    """The part of a store that cannot lock: it keeps nobody, and there is nothing to settle."""
+
+    @asynccontextmanager
+    async def lock(self, path: str) -> AsyncIterator[Lease]:
+        yield Lease(path)
+
+    async def unsettled(self) -> Sequence[Lease]:
+        return ()
+
+    async def settle(self, leases: Sequence[Lease]) -> None:
+        return
 
 
 def is_document(path: str) -> bool:

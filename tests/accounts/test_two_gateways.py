@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -62,9 +61,7 @@ async def two_gateways(
     async with AsyncExitStack() as running:
         dsn = ""
         if store == "one PostgreSQL":
-            # A socket's path must be short, and the server's user must reach it.
-            place = running.enter_context(tempfile.TemporaryDirectory(dir="/tmp"))
-            dsn = (await running.enter_async_context(postgres_server(Path(place)))).dsn
+            dsn = (await running.enter_async_context(postgres_server())).dsn
         gateways = []
         for environ in environs(store, folder, dsn):
             gateway = await running.enter_async_context(mitmproxy(folder, config=config, environ=environ))

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,10 +34,8 @@ OTHER_KEY = "sk-test-other-client-key"
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def database() -> AsyncIterator[PostgresServer]:
-    # A socket's path must be short, and the server's user must reach it.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        async with postgres_server(Path(folder)) as server:
-            yield server
+    async with postgres_server() as server:
+        yield server
 
 
 class Machine:

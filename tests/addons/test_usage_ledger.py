@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -77,28 +76,26 @@ async def test_gateways_that_share_a_database_share_the_ledger(
     confdir: Path, client: ClientSession, shared_upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_for(shared_upstream, remote_management={"secret-key": KEY})
-    # A socket's path must be short, and the server's user must reach it.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        async with postgres_server(Path(folder)) as server:
-            environs = [{"PGSTORE_DSN": server.dsn, "PGSTORE_LOCAL_PATH": str(tmp_path / name)} for name in "ab"]
-            async with (
-                mitmproxy(confdir, config=config, environ=environs[0]) as one,
-                mitmproxy(confdir, config=config, environ=environs[1]) as other,
-            ):
-                for gateway in (one, other):
-                    await ask(client, await listening(gateway), call("anthropic"))
-                assert await other.stop() == 0
-                # That one has written its own; this one does so in a moment.
-                while (await usage(client, one))[1]["usage"]["total_requests"] < 2:
-                    pass
-                printed = await command("usage", "model", "--csv", environ=environs[0])
-                assert printed.splitlines()[1].startswith("upstream-model,2,0")
-                monkeypatch.setenv("PGSTORE_DSN", server.dsn)
-                text = "the usage ledger in PostgreSQL's schema public can be read"
-                assert Finding("storage", "ok", text) in storage(Config(auth_dir=str(tmp_path)))
-                assert (await usage(client, one, "/exchanges?client_key=%00"))[0] == 400
-                await server.kill()
-                status, told = await usage(client, one)
-                assert (status, told["error"]) == (503, "the usage ledger cannot be read")
-                await server.start()
-                assert (await usage(client, one))[0] == 200
+    async with postgres_server() as server:
+        environs = [{"PGSTORE_DSN": server.dsn, "PGSTORE_LOCAL_PATH": str(tmp_path / name)} for name in "ab"]
+        async with (
+            mitmproxy(confdir, config=config, environ=environs[0]) as one,
+            mitmproxy(confdir, config=config, environ=environs[1]) as other,
+        ):
+            for gateway in (one, other):
+                await ask(client, await listening(gateway), call("anthropic"))
+            assert await other.stop() == 0
+            # That one has written its own; this one does so in a moment.
+            while (await usage(client, one))[1]["usage"]["total_requests"] < 2:
+                pass
+            printed = await command("usage", "model", "--csv", environ=environs[0])
+            assert printed.splitlines()[1].startswith("upstream-model,2,0")
+            monkeypatch.setenv("PGSTORE_DSN", server.dsn)
+            text = "the usage ledger in PostgreSQL's schema public can be read"
+            assert Finding("storage", "ok", text) in storage(Config(auth_dir=str(tmp_path)))
+            assert (await usage(client, one, "/exchanges?client_key=%00"))[0] == 400
+            await server.kill()
+            status, told = await usage(client, one)
+            assert (status, told["error"]) == (503, "the usage ledger cannot be read")
+            await server.start()
+            assert (await usage(client, one))[0] == 200

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import os
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -40,10 +39,8 @@ schemas = (f"team_{number}" for number in itertools.count())
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def database() -> AsyncIterator[PostgresServer]:
-    # A socket's path must be short, and the server's user must reach it.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        async with postgres_server(Path(folder)) as server:
-            yield server
+    async with postgres_server() as server:
+        yield server
 
 
 class Team:

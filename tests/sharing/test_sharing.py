@@ -2,11 +2,9 @@
 
 import asyncio
 import itertools
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,10 +38,8 @@ schemas = (f"gateways_{number}" for number in itertools.count())
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def server() -> AsyncIterator[PostgresServer]:
-    # A socket's path must be short, and the server's user must reach it.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        async with postgres_server(Path(folder)) as running:
-            yield running
+    async with postgres_server() as running:
+        yield running
 
 
 class Member:

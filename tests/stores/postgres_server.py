@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -69,13 +70,15 @@ class PostgresServer:
 
 
 @asynccontextmanager
-async def postgres_server(folder: Path) -> AsyncIterator[PostgresServer]:
-    server = PostgresServer(folder)
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-    await asyncio.to_thread(server.make)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.kill()
+async def postgres_server() -> AsyncIterator[PostgresServer]:
+    # A socket's path must be short, and the server's user must reach it.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        server = PostgresServer(Path(folder))
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres")
+        await asyncio.to_thread(server.make)
+        await server.start()
+        try:
+            yield server
+        finally:
+            await server.kill()

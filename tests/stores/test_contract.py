@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from itertools import count
@@ -40,10 +39,8 @@ async def database() -> AsyncIterator[PostgresServer | None]:
     if not program("postgres"):
         yield None
         return
-    # A socket's path must be short, and the server's user must reach it.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        async with postgres_server(Path(folder)) as server:
-            yield server
+    async with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -34,10 +33,8 @@ type Open = Callable[[str], Side[PostgresStore]]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[PostgresServer]:
-    # A socket's path must be short, and the server's user must reach it.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        async with postgres_server(Path(folder)) as running:
-            yield running
+    async with postgres_server() as running:
+        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -1,6 +1,5 @@
 """Both places that a ledger may be in."""
 
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,10 +20,8 @@ async def server() -> AsyncIterator[PostgresServer | None]:
     if not program("postgres"):
         yield None
         return
-    # A socket's path must be short, and the server's user must reach it.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        async with postgres_server(Path(folder)) as running:
-            yield running
+    async with postgres_server() as running:
+        yield running
 
 
 def empty(server: PostgresServer | None) -> Database:
